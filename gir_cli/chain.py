@@ -1,0 +1,228 @@
+"""Chains of degradations: their text, their drawing, their order, the training distributions.
+
+A chain is written ``blur:sigma=2 noise:sigma=0..25 jpeg:quality=30|50``: operators in the order in
+which they act, each with parameters after a colon, separated by commas; the first may be given
+without its name (``noise:25``). A value is
+
+* a number or a word: that value;
+* ``a|b|c``: one of them, equally likely;
+* ``a..b``: uniform between a and b;
+* ``a..b@weak``: between a and b, nearer to a more often;
+* ``a..b@log``: uniform in the logarithm.
+
+A step holds what is still to be drawn; drawing gives an operator, which holds concrete values.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from gir_cli.errors import UsageError, nearest
+from gir_cli.ops import OPERATORS, Operator, physical_order
+from gir_cli.params import Field, params_of
+from gir_cli.rng import Rng, below
+
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+INTERVAL = re.compile(rf"({NUMBER})\.\.({NUMBER})(?:@(\w+))?")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value drawn between `first` and `last`.
+
+    `shape` is `even`, `weak` (`first` + (`last` − `first`) · u^1.5: nearer to the first end) or
+    `log` (uniform in the logarithm). Whole-number parameters round the result.
+    """
+
+    first: float
+    last: float
+    shape: str = "even"
+
+    def draw(self, rng: Rng) -> float:
+        u = float(rng.uniform())
+        if self.shape == "log":
+            return self.first * (self.last / self.first) ** u
+        return self.first + (self.last - self.first) * (u**1.5 if self.shape == "weak" else u)
+
+    def __str__(self) -> str:
+        return f"{self.first:g}..{self.last:g}" + ("" if self.shape == "even" else f"@{self.shape}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value drawn from `values`, all equally likely."""
+
+    values: tuple[Any, ...]
+
+    def draw(self, rng: Rng) -> Any:
+        return self.values[below(rng, len(self.values))]
+
+    def __str__(self) -> str:
+        return "|".join(spell(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operator still to be drawn: its name, and a value, Interval or Choice per parameter."""
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def draw(self, rng: Rng) -> Operator:
+        """Return the operator with concrete values; parameters are drawn in their declared order."""
+        concrete = {}
+        for name, parameter in params_of(OPERATORS[self.name]).items():
+            value = self.values.get(name)
+            if value is None and parameter.param.drawn:
+                value = Interval(*parameter.param.drawn)
+            if isinstance(value, (Interval, Choice)):
+                value = value.draw(rng)
+                value = round(value) if parameter.type is int else value
+            if value is not None:
+                concrete[name] = value
+        return OPERATORS[self.name](**concrete)
+
+    def __str__(self) -> str:
+        values = ",".join(f"{name}={spell(value)}" for name, value in self.values.items())
+        return f"{self.name}:{values}" if values else self.name
+
+
+Chain = tuple[Step, ...]
+
+
+def spell(value: Any) -> str:
+    """Return the chain text of a value; a float is spelled so that it reads back exactly."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def step(text: str) -> Step:
+    """Return the step that `text` (``name`` or ``name:key=value,…``) spells, or raise UsageError."""
+    name, _, rest = text.partition(":")
+    declared = params_of(OPERATORS.find(name))
+    values: dict[str, Any] = {}
+    for place, item in enumerate(rest.split(",") if rest else ()):
+        key, given, value = item.partition("=")
+        if not given and place == 0:
+            key, value = next(iter(declared)), item
+        if key not in declared:
+            hint = nearest(key, list(declared)) or f" (it has {', '.join(declared)})"
+            raise UsageError(f"{name} has no parameter '{key}'{hint}")
+        if key in values:
+            raise UsageError(f"{name}: {key} is given twice")
+        values[key] = _value(value, declared[key], name)
+    return Step(name, values)
+
+
+def _value(text: str, parameter: Field, owner: str) -> Any:
+    if "|" in text:
+        return Choice(tuple(parameter.read(part, owner) for part in text.split("|")))
+    interval = INTERVAL.fullmatch(text)
+    if not interval or parameter.type not in (int, float):
+        return parameter.read(text, owner)
+    first, last = (parameter.read(end, owner) for end in interval.groups()[:2])
+    shape = interval.group(3) or "even"
+    if shape not in ("even", "weak", "log"):
+        raise UsageError(f"{owner}: {parameter.name}={text}: '@{shape}' is none of @weak, @log")
+    if shape == "log" and min(first, last) <= 0:
+        raise UsageError(f"{owner}: {parameter.name}={text}: both ends of a @log interval must be above 0")
+    return Interval(first, last, shape)
+
+
+def parse(text: str) -> Chain:
+    """Return the chain that `text` spells, or raise UsageError saying what is wrong with it."""
+    return tuple(step(word) for word in text.split())
+
+
+def concrete(operator: Operator) -> Step:
+    """Return the step that draws exactly `operator`: every value that differs from its default."""
+    values = {
+        entry.name: getattr(operator, entry.name)
+        for entry in fields(operator)
+        if getattr(operator, entry.name) != entry.default or params_of(type(operator))[entry.name].param.drawn
+    }
+    return Step(operator.name, values)
+
+
+def draw(chain: Chain, rng: Rng) -> list[Operator]:
+    """Return the chain's operators with concrete values."""
+    return [part.draw(rng) for part in chain]
+
+
+def apply(operators: Iterable[Operator], pixels: np.ndarray, rng: Rng) -> np.ndarray:
+    """Return `pixels` (float32 (H, W, 3) in [0, 1]) after all operators; not clipped."""
+    for operator in operators:
+        pixels = operator(pixels, rng)
+    return pixels
+
+
+def in_physical_order(chain: Iterable[Step]) -> Chain:
+    """Return the steps in the order in which they happen to a picture; equal ones stay as given."""
+    return tuple(sorted(chain, key=lambda part: physical_order(part.name)))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A distribution of chains: how many of `steps` act at once, and how often none does.
+
+    `counts[k]` is the probability of k + 1 distinct steps, among pictures that are degraded at
+    all; `clean` is the share left untouched. Drawn steps keep the order of `steps`.
+    """
+
+    steps: Chain
+    counts: tuple[float, ...] = (1.0,)
+    clean: float = 0.0
+
+    def draw(self, rng: Rng) -> Chain:
+        """Return the steps that act on one picture."""
+        if rng.uniform() < self.clean:
+            return ()
+        count = 1 + int(np.searchsorted(np.cumsum(self.counts), rng.uniform()))
+        ranks = np.argsort(rng.uniform(size=len(self.steps)), kind="stable")[:count]
+        return tuple(self.steps[place] for place in sorted(ranks))
+
+
+def gir_steps(height: int, width: int) -> Chain:
+    """Return the ten trained types of GIR with their ranges, for pictures of height × width.
+
+    Bands between random points cover a share of a picture that grows with count / side, so small
+    crops get fewer; and a crop sees only a part of the depth ramp of haze.
+    """
+    side = math.sqrt(height * width)
+    bands = max(1, min(10, round(10 * side / 627)))
+    span = min(1.0, side / 448)
+    haze = "beta=0..1.8@weak,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
+    return parse(
+        "rain:density=0..0.0012@weak,length=15..35,width=0.7..1.1,strength=0.4..0.7 "
+        f"haze:{haze} dark:gamma=1..2.8@weak motion:length=1..21@weak blur:sigma=0..3@weak "
+        "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=95..10@weak "
+        f"holes:count=1..{bands},width=1..10"
+    )
+
+
+def _gir(height: int, width: int) -> Mixture:
+    return Mixture(gir_steps(height, width), counts=(0.4, 0.3, 0.2, 0.1), clean=0.05)
+
+
+def _multi(height: int, width: int) -> Mixture:
+    return Mixture(gir_steps(height, width), clean=0.05)
+
+
+#: Training distributions by name; each makes the Mixture for pictures of a height and width.
+PRESETS: dict[str, Callable[[int, int], Mixture]] = {"gir": _gir, "multi": _multi}
+
+
+@lru_cache(maxsize=256)
+def preset(name: str, height: int, width: int) -> Mixture:
+    """Return the training distribution `name` for pictures of height × width, or raise UsageError."""
+    if name not in PRESETS:
+        raise UsageError(f"no preset is called '{name}' (there are: {', '.join(PRESETS)})")
+    return PRESETS[name](height, width)

@@ -1,0 +1,54 @@
+"""Noise of the sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import cv2
+import numpy as np
+
+from gir_cli.ops import OPERATORS
+from gir_cli.params import Checked, Param
+from gir_cli.rng import Rng, normal
+
+
+@OPERATORS.add("noise")
+@dataclass(frozen=True)
+class GaussianNoise(Checked):
+    """Add white Gaussian noise.
+
+    `color` noise is independent in every pixel and channel; `gray` is one field for all three
+    channels; `correlated` is the 3×3 box mean of colour noise times 3, which keeps its variance.
+    The result is not clipped: the encoder clips once, at the end of the chain.
+    """
+
+    stage: ClassVar[str] = "sensor"
+    rank: ClassVar[int] = 0
+    sigma: Annotated[float, Param("standard deviation", 0, 255, "8-bit levels")] = 25.0
+    kind: Annotated[Literal["color", "gray", "correlated"], Param("how pixels and channels depend")] = "color"
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        height, width, channels = pixels.shape
+        noise = normal(rng, (height, width, 1 if self.kind == "gray" else channels))
+        if self.kind == "correlated":
+            noise = 3 * cv2.blur(noise, (3, 3), borderType=cv2.BORDER_REFLECT_101)
+        noise *= np.float32(self.sigma / 255)
+        return pixels + noise
+
+
+@OPERATORS.add("shot")
+@dataclass(frozen=True)
+class ShotNoise(Checked):
+    """Replace each value x by Poisson(x · peak) / peak, on sRGB values; the variance is x / peak.
+
+    Negative values count as 0.
+    """
+
+    stage: ClassVar[str] = "sensor"
+    rank: ClassVar[int] = 1
+    peak: Annotated[float, Param("photons at white; fewer are noisier", 1, 1e6, "photons")] = 150.0
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        photons = np.maximum(pixels, 0) * np.float32(self.peak)
+        return rng.poisson(photons).astype(np.float32) / np.float32(self.peak)
