@@ -1,22 +1,30 @@
-"""Images between bytes and pixels. (Being written.)"""
+"""Images between bytes and pixels: the only place that knows files, formats, BGR, EXIF and ICC."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gir_cli.image.decoding import decode, decode_all
+from gir_cli.image.encoding import Encoded, Saving, default_format, encode
+from gir_cli.image.formats import FORMATS, Format, by_extension, check_size, named, recognise
+from gir_cli.image.streams import frames
+from gir_cli.image.header import MAX_PIXELS, Header, read_header
+from gir_cli.image.picture import Image
 
-import cv2
-import numpy as np
-
-from gir_cli.errors import InputError
-
-
-@dataclass(frozen=True)
-class Image:
-    pixels: np.ndarray
-
-
-def decode(data: bytes) -> Image:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError("not an image I can read")
-    return Image(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32) / 255)
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "Encoded",
+    "Format",
+    "Header",
+    "Image",
+    "Saving",
+    "by_extension",
+    "check_size",
+    "decode",
+    "decode_all",
+    "default_format",
+    "encode",
+    "frames",
+    "named",
+    "read_header",
+    "recognise",
+]

@@ -1,0 +1,184 @@
+"""Image -> bytes; what a format cannot hold is converted here, and told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import numpy as np
+
+from gir_cli.color import luma
+from gir_cli.errors import GirError, OutputError, UsageError
+from gir_cli.image.formats import FORMATS, Format, check_size, named
+from gir_cli.image.header import codec
+from gir_cli.image.metadata import Metadata, icc_space
+from gir_cli.image.picture import Image
+from gir_cli.image.samples import Options
+from gir_cli.params import Checked, Param
+
+_NAMED = {"white": "#ffffff", "black": "#000000", "gray": "#808080"}
+
+
+@dataclass(frozen=True)
+class Saving(Checked):
+    """How pictures are written."""
+
+    depth: Annotated[Literal["keep", "8", "16", "float"], Param("bits a sample; keep the input's")] = "keep"
+    quality: Annotated[int | None, Param("quality where the format is lossy; 100 is lossless but in JPEG", 1, 100)] = (
+        None
+    )
+    compress: Annotated[int | None, Param("effort of lossless compression; the pixels are the same", 0, 9)] = None
+    background: Annotated[str, Param("colour under transparency that a format cannot hold: a name or #rrggbb")] = (
+        "white"
+    )
+    metadata: Annotated[Literal["keep", "color", "strip"], Param("carry all, the ICC profile alone, or none")] = "keep"
+
+    @property
+    def colour(self) -> np.ndarray:
+        """The background as float32 (3,) in [0, 1]; raises UsageError if it is no colour."""
+        text = _NAMED.get(self.background, self.background)
+        if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+            raise UsageError(f"background={self.background} is no colour ({', '.join(_NAMED)} or #rrggbb)")
+        return np.frombuffer(bytes.fromhex(text[1:]), np.uint8).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file's bytes, and sentences about what its format could not hold."""
+
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+def encode(
+    image: Image | Sequence[Image],
+    format: str | None = None,
+    saving: Saving = Saving(),
+    *,
+    record: str | None = None,
+) -> Encoded:
+    """Return the file that holds `image`, or the pages that hold several.
+
+    `format` is a name or extension (the picture's own where None). `record` is the provenance text to
+    write. Pixels are clipped and rounded once, here. Raises UsageError for an unknown format and
+    OutputError for a size that the format cannot have or pixels that are not finite.
+    """
+    images = [image] if isinstance(image, Image) else list(image)
+    form = named(format or default_format(images[0]))
+    notes: dict[str, None] = {}  # in order, each once
+    if len(images) > 1 and not form.pages:
+        notes[f"{form.name} holds one page: only the first of {len(images)} is written"] = None
+        images = images[:1]
+    pages = []
+    for picture in images:
+        check_size(form, picture.width, picture.height)
+        values, said = _values(picture, form, saving)
+        metadata, lost = _metadata(picture, form, saving, values.shape[2] < 3)
+        notes.update(dict.fromkeys((*said, *lost)))
+        options = Options(form.name, _quality(picture, form, saving), saving.compress, metadata)
+        pages.append((values, replace(options, metadata=replace(metadata, record=record if form.record else None))))
+    return Encoded(_written(pages, form), tuple(notes))
+
+
+def default_format(image: Image) -> str:
+    """Return the name of the format an output takes from its input: its own, or PNG where it cannot be written."""
+    return image.format if FORMATS[image.format].writes else "png"
+
+
+def _written(pages: list[tuple[np.ndarray, Options]], form: Format) -> bytes:
+    try:
+        module = codec(form)
+        return module.write_pages(pages) if form.pages else module.write(*pages[0])
+    except OutputError:
+        raise
+    except GirError as error:
+        raise OutputError(str(error)) from None
+    except MemoryError:
+        raise OutputError("too large for this machine's memory") from None
+
+
+def _quality(image: Image, form: Format, saving: Saving) -> int | None:
+    """Return the quality asked for; without one, what was lossless stays so."""
+    if form.quality is None or saving.quality is not None:
+        return saving.quality
+    keeps = form.lossless == "100" and image.format == form.name and image.lossless
+    return 100 if keeps else form.quality
+
+
+def _depth(image: Image, form: Format, saving: Saving) -> str:
+    """Return the depth to write: the one wanted, else the next deeper one, else the deepest there is."""
+    wanted = image.depth if saving.depth == "keep" else saving.depth
+    order = ("8", "16", "float")
+    deeper = [depth for depth in order[order.index(wanted) :] if depth in form.depths]
+    return deeper[0] if deeper else form.depths[-1]
+
+
+def _values(image: Image, form: Format, saving: Saving) -> tuple[np.ndarray, list[str]]:
+    """Return the samples to write (H, W, C), and what had to be converted."""
+    notes = []
+    pixels, alpha = image.pixels, image.alpha
+    if not np.isfinite(pixels).all():
+        raise OutputError("the result holds NaN or infinite values")
+    if alpha is not None and not form.alpha:
+        pixels = alpha[:, :, None] * pixels + (1 - alpha[:, :, None]) * saving.colour
+        notes.append(f"{form.name} holds no transparency: composited on {saving.background}")
+        alpha = None
+    if image.gray and form.gray and (alpha is None or form.gray_alpha):
+        pixels = one_channel(pixels)
+    planes = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
+    depth = _depth(image, form, saving)
+    notes += _depth_notes(image, form, saving, depth, pixels)
+    if depth == "float":
+        return np.ascontiguousarray(planes), notes
+    bits = 8 if depth == "8" else form.bits
+    return quantised(planes, bits), notes
+
+
+def _depth_notes(image: Image, form: Format, saving: Saving, depth: str, pixels: np.ndarray) -> list[str]:
+    notes = []
+    bits = {"8": 8, "16": form.bits, "float": 32}[depth]
+    had = {"8": 8, "16": 16, "float": 32}[image.depth if saving.depth == "keep" else saving.depth]
+    if bits < had:
+        notes.append(f"{form.name} holds {bits} bits a sample at most: converted from {_BITS[had]}")
+    if image.depth == "float" and depth != "float" and (pixels.min() < 0 or pixels.max() > 1):
+        notes.append("values beyond [0, 1] are clipped")
+    return notes
+
+
+_BITS = {8: "8", 16: "16", 32: "float"}
+
+
+def one_channel(pixels: np.ndarray) -> np.ndarray:
+    """Return gray `pixels` (H, W, 3) as (H, W, 1): the one value where the channels agree, else their luma."""
+    same = (pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 0] == pixels[:, :, 2]).all()
+    return pixels[:, :, :1] if same else luma(pixels)[:, :, None]
+
+
+def quantised(values: np.ndarray, bits: int) -> np.ndarray:
+    """Return float `values` clipped to [0, 1] and rounded to `bits` bits, as uint8 or uint16."""
+    white = np.float32((1 << bits) - 1)
+    scaled = np.rint(np.clip(values, 0, 1) * white)
+    return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
+
+
+def _metadata(image: Image, form: Format, saving: Saving, gray: bool) -> tuple[Metadata, list[str]]:
+    """Return the metadata to write, and what must be left out."""
+    wanted = {
+        "keep": Metadata(image.icc, image.exif, image.xmp),
+        "color": Metadata(icc=image.icc),
+        "strip": Metadata(),
+    }[saving.metadata]
+    notes = []
+    if wanted.icc and form.icc and icc_space(wanted.icc) not in ("", "GRAY" if gray else "RGB"):
+        space, kind = icc_space(wanted.icc), "gray" if gray else "RGB"
+        notes.append(f"the {space} profile does not fit {kind} pixels and is left out")
+        wanted = replace(wanted, icc=None)
+    held = Metadata(*(getattr(wanted, kind) if getattr(form, kind) else None for kind in ("icc", "exif", "xmp")))
+    if form.name == "jpeg":
+        held = codec(form).room_for(held)
+    kinds = [kind.upper() for kind in ("icc", "exif", "xmp") if getattr(wanted, kind) and not getattr(held, kind)]
+    if kinds:
+        notes.append(f"{form.name} has no room for {' and '.join(kinds)}: left out")
+    return held, notes

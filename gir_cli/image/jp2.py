@@ -1,0 +1,69 @@
+"""JPEG 2000, bare codestreams and boxed ones (ISO/IEC 15444-1, annexes A and I)."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+
+from gir_cli.errors import InputError
+from gir_cli.image import opencv
+from gir_cli.image.boxes import boxes
+from gir_cli.image.header import Header
+from gir_cli.image.metadata import Metadata
+from gir_cli.image.samples import Options, Samples
+
+_SIZ = b"\xff\x4f\xff\x51"
+_COD = b"\xff\x52"
+
+
+def _codestream(data: bytes) -> bytes:
+    if data.startswith(_SIZ):
+        return data
+    for kind, body in boxes(data):
+        if kind == b"jp2c":
+            return body
+    raise InputError("damaged JPEG 2000 (no codestream)")
+
+
+def header(data: bytes) -> Header:
+    """Read the codestream's SIZ segment."""
+    stream = _codestream(data)
+    right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
+    (channels,) = struct.unpack_from(">H", stream, 40)
+    bits = (stream[42] & 0x7F) + 1
+    if not 1 <= channels <= 4 or bits > 16:
+        raise InputError(f"a JPEG 2000 of {channels} channels of {bits} bits is not supported")
+    return Header("jp2", right - left, bottom - top, channels, bits, "8" if bits <= 8 else "16", 1, _reversible(stream))
+
+
+def _reversible(stream: bytes) -> bool:
+    """Tell whether the wavelet is the 5-3 one, which loses nothing by itself."""
+    at = stream.find(_COD, 0, 4096)
+    return at > 0 and stream[at + 13] == 1
+
+
+def read(data: bytes, header: Header) -> Samples:
+    """Decode."""
+    values = opencv.unpack(data, "JPEG 2000")
+    icc = None
+    if not data.startswith(_SIZ):
+        icc = _profile(data)
+    white = 255.0 if values.dtype == np.uint8 else 65535.0
+    return Samples(values, white, Metadata(icc))
+
+
+def _profile(data: bytes) -> bytes | None:
+    """Return the ICC profile of the header box: colr by method 2 or 3 (annex I.5.3.3)."""
+    for kind, body in boxes(data):
+        if kind == b"jp2h":
+            for inner, colour in boxes(body):
+                if inner == b"colr" and colour[0] in (2, 3):
+                    return colour[3:]
+    return None
+
+
+def write(values: np.ndarray, options: Options) -> bytes:
+    """Encode `values` (H, W, 1, 3 or 4), uint8 or uint16; quality 100 is lossless."""
+    return opencv.pack(".jp2", values, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 10 * options.quality])

@@ -1,0 +1,122 @@
+"""JPEG: segments, CMYK, profiles of any size (ITU-T T.81; ICC.1 annex B.4; EXIF 3.0; XMP part 3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from gir_cli.errors import InputError
+from gir_cli.image import opencv
+from gir_cli.image.header import Header
+from gir_cli.image.metadata import Metadata, bare_exif, with_record, without_record
+from gir_cli.image.samples import Options, Samples, whole
+
+_EXIF = b"Exif\0\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
+_LARGEST = 65533  # bytes a segment holds beside its length
+_APP0, _APP1, _APP2, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+_SOS, _EOI = 0xDA, 0xD9
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield (marker, body, offset) of every segment up to and including the first scan's header."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            raise InputError("damaged JPEG")
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if at + 2 + length > len(data):
+            break
+        yield marker, data[at + 4 : at + 2 + length], at
+        if marker == _SOS:
+            return
+        at += 2 + length
+    raise InputError("truncated JPEG")
+
+
+def header(data: bytes) -> Header:
+    """Read the frame header."""
+    for marker, body, _ in segments(data):
+        if marker in _FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", body)
+            if bits != 8 or marker not in (0xC0, 0xC1, 0xC2, 0xC9, 0xCA):
+                raise InputError(f"a {bits}-bit or lossless JPEG is not supported")
+            return Header("jpeg", width, height, channels, bits, lossless=False)
+    raise InputError("damaged JPEG (it has no frame)")
+
+
+def read(data: bytes, header: Header) -> Samples:
+    """Decode; libjpeg sees no metadata, so it has less to complain about."""
+    parts = list(segments(data))
+    pixels = [part for part in parts if not (_APP0 < part[0] <= 0xEF and part[0] != _APP14) and part[0] != _COM]
+    values = opencv.unpack(b"\xff\xd8" + _joined(pixels) + data[parts[-1][2] + _length(parts[-1]) :], "JPEG")
+    metadata = _metadata(parts)
+    notes = ("CMYK is converted to RGB, without its profile",) if header.channels == 4 else ()
+    if header.channels == 4:
+        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.record)
+    return whole(values, metadata, notes)
+
+
+def _length(part: tuple[int, bytes, int]) -> int:
+    return 4 + len(part[1])
+
+
+def _joined(parts) -> bytes:
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body, *_ in parts)
+
+
+def _metadata(parts: list[tuple[int, bytes, int]]) -> Metadata:
+    exif = xmp = None
+    profile: dict[int, bytes] = {}
+    for marker, body, _ in parts:
+        if marker == _APP1 and body.startswith(b"Exif\0"):
+            exif = exif or bare_exif(body)
+        elif marker == _APP1 and body.startswith(_XMP):
+            xmp = xmp or body[len(_XMP) :]
+        elif marker == _APP2 and body.startswith(_ICC) and len(body) > 14:
+            profile[body[12]] = body[14:]
+    icc = b"".join(profile[number] for number in sorted(profile)) or None
+    xmp, record = without_record(xmp)
+    return Metadata(icc, exif, xmp, record)
+
+
+def write(values: np.ndarray, options: Options) -> bytes:
+    """Encode `values` (H, W, 1 or 3), uint8, without chroma subsampling."""
+    params = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        options.quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    data = opencv.pack(".jpg", values, params)
+    start = 4 + struct.unpack_from(">H", data, 4)[0] if data[3] == _APP0 else 2  # EXIF and ICC follow JFIF
+    return data[:start] + _joined(_segments_of(options.metadata)) + data[start:]
+
+
+def _segments_of(metadata: Metadata) -> Iterator[tuple[int, bytes]]:
+    if metadata.exif:
+        yield _APP1, _EXIF + metadata.exif
+    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+    if xmp:
+        yield _APP1, _XMP + xmp
+    room = _LARGEST - len(_ICC) - 2
+    pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc or b""), room)]
+    for number, piece in enumerate(pieces, 1):
+        yield _APP2, _ICC + bytes([number, len(pieces)]) + piece
+
+
+def room_for(metadata: Metadata) -> Metadata:
+    """Return `metadata` without what a JPEG has no room for: EXIF and XMP of 64 KB, ICC of 16 MB."""
+    exif = metadata.exif if len(metadata.exif or b"") <= _LARGEST - len(_EXIF) else None
+    xmp = metadata.xmp if len(metadata.xmp or b"") + 8192 <= _LARGEST - len(_XMP) else None
+    icc = metadata.icc if len(metadata.icc or b"") <= 255 * (_LARGEST - 14) else None
+    return Metadata(icc, exif, xmp, metadata.record)

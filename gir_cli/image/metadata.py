@@ -1,0 +1,99 @@
+"""What a file says about its picture beside the pixels: ICC, EXIF, XMP and our own record."""
+
+from __future__ import annotations
+
+import html
+import re
+import struct
+from dataclasses import dataclass, replace
+
+NAMESPACE = "https://gir.invalid/record/1.0/"
+_EXIF_ORIENTATION = 0x0112
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))[1-8]")
+_XMP_ENTRY = '<rdf:Description rdf:about="" xmlns:gir="' + NAMESPACE + '"><gir:record>{}</gir:record></rdf:Description>'
+_XMP_RECORD = re.compile(re.escape(_XMP_ENTRY).replace(r"\{\}", "(.*?)").encode(), re.DOTALL)
+_XMP_EMPTY = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '</rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Blobs carried from file to file.
+
+    `exif` is the TIFF structure alone ('II*' or 'MM*' first), without any container's prefix;
+    `xmp` the UTF-8 packet; `record` the provenance record's text.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    record: str | None = None
+
+
+def bare_exif(blob: bytes | None) -> bytes | None:
+    """Return an EXIF blob without the 'Exif' prefix that some containers add, or None if it is none."""
+    if blob and blob[:6] in (b"Exif\0\0", b"Exif\0\xff"):
+        blob = blob[6:]
+    return blob if blob and blob[:4] in (b"II*\0", b"MM\0*") else None
+
+
+def _orientation_at(exif: bytes) -> tuple[str, int] | None:
+    """Return the byte order and the offset of the orientation's value, or None."""
+    order = "<" if exif[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH", exif, entry)
+            if tag == _EXIF_ORIENTATION and kind == 3 and entry + 12 <= len(exif):
+                return order, entry + 8
+    except struct.error:
+        pass  # a damaged EXIF block orients nothing
+    return None
+
+
+def orientation(exif: bytes | None) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where there is none or it is damaged."""
+    found = _orientation_at(exif) if exif else None
+    if not found:
+        return 1
+    order, offset = found
+    (value,) = struct.unpack_from(order + "H", exif, offset)
+    return value if 1 <= value <= 8 else 1
+
+
+def upright(metadata: Metadata) -> Metadata:
+    """Return `metadata` with every orientation it tells set to 1, in place, so that nothing else moves."""
+    exif, xmp = metadata.exif, metadata.xmp
+    found = _orientation_at(exif) if exif else None
+    if found:
+        order, offset = found
+        exif = exif[:offset] + struct.pack(order + "H", 1) + exif[offset + 2 :]
+    if xmp:
+        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    return replace(metadata, exif=exif, xmp=xmp)
+
+
+def icc_space(icc: bytes) -> str:
+    """Return the colour space a profile is for: 'RGB', 'GRAY', 'CMYK', … (ICC.1:2022, 7.2.8), or ''."""
+    return icc[16:20].decode("latin-1").strip() if len(icc) >= 132 and icc[36:40] == b"acsp" else ""
+
+
+def with_record(xmp: bytes | None, record: str) -> bytes:
+    """Return the XMP packet with `record` in it; a packet is made where there is none."""
+    head, end, tail = (xmp.decode("utf-8", "replace") if xmp else _XMP_EMPTY).rpartition("</rdf:RDF>")
+    if not end:
+        return with_record(None, record)
+    return (head + _XMP_ENTRY.format(html.escape(record, quote=False)) + end + tail).encode()
+
+
+def without_record(xmp: bytes | None) -> tuple[bytes | None, str | None]:
+    """Return an XMP packet without our record in it, and the record; None each where nothing is."""
+    found = _XMP_RECORD.search(xmp) if xmp else None
+    if not found:
+        return xmp, None
+    rest = xmp[: found.start()] + xmp[found.end() :]
+    return (None if rest == _XMP_EMPTY.encode() else rest), html.unescape(found.group(1).decode("utf-8", "replace"))

@@ -1,0 +1,163 @@
+"""TIFF through tifffile; OpenCV where a compression is beyond it (TIFF 6.0; EXIF 3.0)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import tifffile
+
+from gir_cli.errors import InputError
+from gir_cli.image import ifd, opencv
+from gir_cli.image.header import Header
+from gir_cli.image.metadata import Metadata, with_record, without_record
+from gir_cli.image.samples import Options, Samples
+
+_COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
+_XMP, _ICC, _ORIENTATION = 700, 34675, 274
+_ASSOCIATED = 1
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[list[tifffile.TiffPage]]:
+    """Yield the pages that are pictures; thumbnails and masks are none."""
+    with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
+        pages = [file.pages[number] for number in range(len(file.pages))]
+        yield [page for page in pages if not page.is_reduced and not page.is_mask] or pages[:1]
+
+
+def header(data: bytes) -> Header:
+    """Read the first page's tags."""
+    with _opened(data) as pages:
+        return _header(pages[0], len(pages))
+
+
+def _header(page: tifffile.TiffPage, count: int = 1) -> Header:
+    depth = {"f": "float"}.get(page.dtype.kind if page.dtype else "", "8" if page.bitspersample <= 8 else "16")
+    return Header("tiff", page.imagewidth, page.imagelength, page.samplesperpixel, page.bitspersample, depth, count)
+
+
+def read(data: bytes, header: Header) -> Samples:
+    """Decode the first page."""
+    with _opened(data) as pages:
+        found = _page(pages[0], data, first=True)
+    notes = (f"only the first of {header.frames} pages is read",) if header.frames > 1 else ()
+    return Samples(found.values, found.white, found.metadata, found.turned, found.notes + notes)
+
+
+def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
+    """Decode every page."""
+    with _opened(data) as pages:
+        for number, page in enumerate(pages):
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise InputError(f"page {number + 1} has more than {max_pixels} pixels")
+            yield _page(page, data, first=number == 0)
+
+
+def _page(page: tifffile.TiffPage, data: bytes, *, first: bool) -> Samples:
+    _refuse_the_unknown(page)
+    turned = page.tags.valueof(_ORIENTATION, 1)
+    try:
+        values = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error) or not first:
+            raise
+        values, turned = opencv.unpack(data, "TIFF"), 1  # OpenCV has turned it already
+    else:
+        values = _interleaved(values, page)
+    values, white = _plain_type(values, page)
+    return Samples(values, white, _metadata(page, data), turned if 1 <= turned <= 8 else 1)
+
+
+def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
+    if page.photometric not in _COLOURS:
+        colour = getattr(page.photometric, "name", page.photometric)
+        raise InputError(f"a TIFF in the colour model {colour} is not supported (RGB, gray and palette are)")
+    if page.samplesperpixel > 4 or page.imagedepth > 1:
+        raise InputError(f"a TIFF of {page.samplesperpixel} channels is not supported (at most 4 are)")
+    if page.dtype is None or page.dtype.kind not in "buf" or (page.dtype.kind == "u" and page.dtype.itemsize > 2):
+        raise InputError(f"a TIFF of {page.bitspersample}-bit {page.sampleformat} samples is not supported")
+
+
+def _interleaved(values: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """Return (H, W, C), whatever the planar configuration; a palette is looked up."""
+    if page.planarconfig == 2 and values.ndim == 3:
+        values = np.moveaxis(values, 0, 2)
+    if page.photometric == 3:
+        return np.moveaxis(page.colormap[:, values], 0, -1)
+    return values.reshape(page.imagelength, page.imagewidth, -1)
+
+
+def _plain_type(values: np.ndarray, page: tifffile.TiffPage) -> tuple[np.ndarray, float]:
+    """Return uint8, uint16 or float32 samples and their white; black-is-1 turned, colours freed of their alpha."""
+    if values.dtype.kind == "f":
+        values, white = np.ascontiguousarray(values, dtype=np.float32), 1.0
+    elif page.photometric == 3:  # writers scale palettes by 256 or 257; the high byte is right for both
+        values, white = (values >> 8).astype(np.uint8), 255.0
+    else:
+        white = float((1 << min(page.bitspersample, 16)) - 1)
+        values = np.ascontiguousarray(values, dtype=np.uint8 if white < 256 else np.uint16)
+    if page.photometric == 0:
+        values = (values.dtype.type(white) - values).astype(values.dtype)
+    if page.extrasamples and page.extrasamples[0] == _ASSOCIATED and values.shape[2] in (2, 4):
+        values = _unassociated(values, white)
+    return values, white
+
+
+def _unassociated(values: np.ndarray, white: float) -> np.ndarray:
+    """Return colours that were stored multiplied by alpha, divided by it again."""
+    alpha = values[:, :, -1:].astype(np.float32)
+    colours = values[:, :, :-1] * (white / np.where(alpha > 0, alpha, white))
+    if values.dtype != np.float32:
+        colours = np.minimum(np.rint(colours), white)
+    return np.concatenate([colours.astype(values.dtype), values[:, :, -1:]], axis=2)
+
+
+def _metadata(page: tifffile.TiffPage, data: bytes) -> Metadata:
+    xmp, record = without_record(_blob(page, _XMP))
+    return Metadata(_blob(page, _ICC), ifd.exif_of(data) if page.index == 0 else None, xmp, record)
+
+
+def _blob(page: tifffile.TiffPage, tag: int) -> bytes | None:
+    value = page.tags.valueof(tag)
+    if isinstance(value, (tuple, np.ndarray)):
+        value = bytes(bytearray(value))
+    return value if isinstance(value, bytes) and value else None
+
+
+def write(values: np.ndarray, options: Options) -> bytes:
+    """Encode `values` (H, W, 1 to 4), uint8, uint16 or float32, deflated unless `compress` is 0."""
+    return write_pages([(values, options)])
+
+
+def write_pages(pages: list[tuple[np.ndarray, Options]]) -> bytes:
+    """Encode several pictures as the pages of one file; EXIF is the first page's."""
+    exif = pages[0][1].metadata.exif
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream, byteorder=ifd.order_of(exif) if exif else "<") as file:
+        for values, options in pages:
+            _write_page(file, values, options)
+    data = stream.getvalue()
+    return ifd.with_exif(data, exif) if exif else data
+
+
+def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options) -> None:
+    channels = values.shape[2]
+    level = 6 if options.compress is None else options.compress
+    metadata = options.metadata
+    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+    file.write(
+        values[:, :, 0] if channels == 1 else values,
+        photometric="minisblack" if channels < 3 else "rgb",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib" if level else None,
+        compressionargs={"level": level} if level else None,
+        predictor=2 if level and values.dtype != np.float32 else None,
+        iccprofile=metadata.icc,
+        extratags=[(_XMP, 1, len(xmp), xmp, True)] if xmp else (),
+        software=False,
+        metadata=None,
+    )
