@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gir_cli.image.decoding import decode, decode_all
-from gir_cli.image.encoding import Encoded, Saving, default_format, encode
+from gir_cli.image.encoding import Encoded, Saving, default_format, encode, stdout_format
 from gir_cli.image.formats import FORMATS, Format, by_extension, check_size, named, recognise
-from gir_cli.image.streams import frames
 from gir_cli.image.header import MAX_PIXELS, Header, read_header
 from gir_cli.image.picture import Image
+from gir_cli.image.streams import frames
 
 __all__ = [
     "FORMATS",
@@ -27,4 +27,5 @@ __all__ = [
     "named",
     "read_header",
     "recognise",
+    "stdout_format",
 ]

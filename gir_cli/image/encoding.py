@@ -75,16 +75,20 @@ def encode(
     for picture in images:
         check_size(form, picture.width, picture.height)
         values, said = _values(picture, form, saving)
-        metadata, lost = _metadata(picture, form, saving, values.shape[2] < 3)
+        metadata, lost = _metadata(picture, form, saving, values.shape[2] < 3, record)
         notes.update(dict.fromkeys((*said, *lost)))
-        options = Options(form.name, _quality(picture, form, saving), saving.compress, metadata)
-        pages.append((values, replace(options, metadata=replace(metadata, record=record if form.record else None))))
+        pages.append((values, Options(form.name, _quality(picture, form, saving), saving.compress, metadata)))
     return Encoded(_written(pages, form), tuple(notes))
 
 
 def default_format(image: Image) -> str:
     """Return the name of the format an output takes from its input: its own, or PNG where it cannot be written."""
     return image.format if FORMATS[image.format].writes else "png"
+
+
+def stdout_format(image: Image) -> str:
+    """Return the name of the format on standard output: the picture's own if its file was lossless, else PNG."""
+    return default_format(image) if image.lossless else "png"
 
 
 def _written(pages: list[tuple[np.ndarray, Options]], form: Format) -> bytes:
@@ -140,7 +144,7 @@ def _depth_notes(image: Image, form: Format, saving: Saving, depth: str, pixels:
     notes = []
     bits = {"8": 8, "16": form.bits, "float": 32}[depth]
     had = {"8": 8, "16": 16, "float": 32}[image.depth if saving.depth == "keep" else saving.depth]
-    if bits < had:
+    if bits < had and image.format != form.name:
         notes.append(f"{form.name} holds {bits} bits a sample at most: converted from {_BITS[had]}")
     if image.depth == "float" and depth != "float" and (pixels.min() < 0 or pixels.max() > 1):
         notes.append("values beyond [0, 1] are clipped")
@@ -163,22 +167,21 @@ def quantised(values: np.ndarray, bits: int) -> np.ndarray:
     return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
-def _metadata(image: Image, form: Format, saving: Saving, gray: bool) -> tuple[Metadata, list[str]]:
+def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: str | None) -> tuple[Metadata, list[str]]:
     """Return the metadata to write, and what must be left out."""
-    wanted = {
-        "keep": Metadata(image.icc, image.exif, image.xmp),
-        "color": Metadata(icc=image.icc),
-        "strip": Metadata(),
-    }[saving.metadata]
+    keep, color = saving.metadata == "keep", saving.metadata != "strip"
+    wanted = {"icc": image.icc if color else None, "exif": image.exif if keep else None}
+    wanted["xmp"] = image.xmp if keep else None
     notes = []
-    if wanted.icc and form.icc and icc_space(wanted.icc) not in ("", "GRAY" if gray else "RGB"):
-        space, kind = icc_space(wanted.icc), "gray" if gray else "RGB"
+    space, kind = icc_space(wanted["icc"] or b""), "gray" if gray else "RGB"
+    if form.icc and space not in ("", kind.upper()):
         notes.append(f"the {space} profile does not fit {kind} pixels and is left out")
-        wanted = replace(wanted, icc=None)
-    held = Metadata(*(getattr(wanted, kind) if getattr(form, kind) else None for kind in ("icc", "exif", "xmp")))
+        wanted["icc"] = None
+    held = Metadata(**{name: blob if getattr(form, name) else None for name, blob in wanted.items()})
+    held = replace(held, record=record if form.record else None)
     if form.name == "jpeg":
         held = codec(form).room_for(held)
-    kinds = [kind.upper() for kind in ("icc", "exif", "xmp") if getattr(wanted, kind) and not getattr(held, kind)]
-    if kinds:
-        notes.append(f"{form.name} has no room for {' and '.join(kinds)}: left out")
+    lost = [name.upper() for name, blob in wanted.items() if blob and not getattr(held, name)]
+    if lost:
+        notes.append(f"{form.name} has no room for {' and '.join(lost)}: left out")
     return held, notes

@@ -67,5 +67,5 @@ def damage_is_said(form: Format) -> Iterator[None]:
         raise
     except MemoryError:
         raise InputError("too large for this machine's memory") from None
-    except Exception as error:  # noqa: BLE001 - the point of this function
+    except Exception as error:
         raise InputError(f"damaged {form.name}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image import opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, bare_exif, with_record, without_record
+from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
 from gir_cli.image.samples import Options, Samples, whole
 
 _EXIF = b"Exif\0\0"
@@ -105,8 +106,7 @@ def write(values: np.ndarray, options: Options) -> bytes:
 def _segments_of(metadata: Metadata) -> Iterator[tuple[int, bytes]]:
     if metadata.exif:
         yield _APP1, _EXIF + metadata.exif
-    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
-    if xmp:
+    if xmp := packet(metadata):
         yield _APP1, _XMP + xmp
     room = _LARGEST - len(_ICC) - 2
     pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc or b""), room)]
@@ -116,7 +116,9 @@ def _segments_of(metadata: Metadata) -> Iterator[tuple[int, bytes]]:
 
 def room_for(metadata: Metadata) -> Metadata:
     """Return `metadata` without what a JPEG has no room for: EXIF and XMP of 64 KB, ICC of 16 MB."""
+    room = _LARGEST - len(_XMP)
+    xmp = metadata.xmp if len(packet(metadata) or b"") <= room else None
+    record = metadata.record if len(packet(replace(metadata, xmp=xmp)) or b"") <= room else None
     exif = metadata.exif if len(metadata.exif or b"") <= _LARGEST - len(_EXIF) else None
-    xmp = metadata.xmp if len(metadata.xmp or b"") + 8192 <= _LARGEST - len(_XMP) else None
     icc = metadata.icc if len(metadata.icc or b"") <= 255 * (_LARGEST - 14) else None
-    return Metadata(icc, exif, xmp, metadata.record)
+    return Metadata(icc, exif, xmp, record)

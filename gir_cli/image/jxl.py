@@ -8,7 +8,7 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image.boxes import box, boxes
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, bare_exif, with_record, without_record
+from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
 from gir_cli.image.samples import Options, Samples
 
 _BARE = b"\xff\x0a"
@@ -98,6 +98,6 @@ def write(values: np.ndarray, options: Options) -> bytes:
 def _boxes_of(metadata: Metadata):
     if metadata.exif:
         yield box(b"Exif", b"\0\0\0\0" + metadata.exif)
-    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+    xmp = packet(metadata)
     if xmp:
         yield box(b"xml ", xmp)

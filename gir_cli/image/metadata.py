@@ -82,6 +82,11 @@ def icc_space(icc: bytes) -> str:
     return icc[16:20].decode("latin-1").strip() if len(icc) >= 132 and icc[36:40] == b"acsp" else ""
 
 
+def packet(metadata: Metadata) -> bytes | None:
+    """Return the XMP packet to write where the record has no place of its own."""
+    return with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+
+
 def with_record(xmp: bytes | None, record: str) -> bytes:
     """Return the XMP packet with `record` in it; a packet is made where there is none."""
     head, end, tail = (xmp.decode("utf-8", "replace") if xmp else _XMP_EMPTY).rpartition("</rdf:RDF>")

@@ -8,6 +8,8 @@ import numpy as np
 
 from gir_cli.image.metadata import Metadata, orientation
 
+NOTHING = Metadata()
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -35,7 +37,7 @@ class Options:
     metadata: Metadata = field(default_factory=Metadata)
 
 
-def whole(values: np.ndarray, metadata: Metadata = Metadata(), notes: tuple[str, ...] = ()) -> Samples:
+def whole(values: np.ndarray, metadata: Metadata = NOTHING, notes: tuple[str, ...] = ()) -> Samples:
     """Return samples whose white is their type's largest value, turned as their EXIF says."""
     white = 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)
     return Samples(values, white, metadata, orientation(metadata.exif), notes)

@@ -12,7 +12,7 @@ import tifffile
 from gir_cli.errors import InputError
 from gir_cli.image import ifd, opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, with_record, without_record
+from gir_cli.image.metadata import Metadata, packet, without_record
 from gir_cli.image.samples import Options, Samples
 
 _COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
@@ -147,7 +147,7 @@ def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options)
     channels = values.shape[2]
     level = 6 if options.compress is None else options.compress
     metadata = options.metadata
-    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+    xmp = packet(metadata)
     file.write(
         values[:, :, 0] if channels == 1 else values,
         photometric="minisblack" if channels < 3 else "rgb",

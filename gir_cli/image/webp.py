@@ -12,7 +12,7 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image import opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, bare_exif, with_record, without_record
+from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
 from gir_cli.image.samples import Options, Samples, whole
 
 _ICC, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
@@ -72,7 +72,7 @@ def write(values: np.ndarray, options: Options) -> bytes:
         params = [cv2.IMWRITE_WEBP_QUALITY, options.quality]
     picture = [part for part in chunks(opencv.pack(".webp", values, params)) if part[0] in (b"VP8 ", b"VP8L", b"ALPH")]
     metadata = options.metadata
-    xmp = with_record(metadata.xmp, metadata.record) if metadata.record else metadata.xmp
+    xmp = packet(metadata)
     if not (metadata.icc or metadata.exif or xmp or picture[0][0] == b"ALPH"):
         return _assembled(picture)
     flags = (
