@@ -1,0 +1,216 @@
+"""Training data: folders of clean photographs to batches of (worse, clean), addressed by index.
+
+Photographs are decoded once into one file of uint8 values that is mapped into memory. Sample *i*
+is a pure function of (seed, i): its crop, flips, chain and noise. No sampler, worker or generator
+state exists, so a resumed run, any number of workers and any number of processes see the same
+batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from gir_cli.chain import PRESETS, Mixture, apply, draw, parse, preset
+from gir_cli.errors import GirError, InputError
+from gir_cli.image import decode
+from gir_cli.rng import Rng, below, quick_stream
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".avif", ".jp2"}
+
+
+def photographs_in(folders: Iterable[Path]) -> list[Path]:
+    """Return the image files under `folders`, descending, in byte order; hidden files are skipped.
+
+    Raises InputError naming a folder that is missing or holds no image.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder of photographs")
+        here = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _visible(path, folder)]
+        if not here:
+            raise InputError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
+        found += sorted(here, key=os.fsencode)
+    return found
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Clean photographs: the file of all their uint8 RGB values, and where in it each one lies.
+
+    `places` are (first value, height, width); `digest` is the SHA-256 of all values and shapes and
+    names the data in the weights' record. The file is mapped at first use, in each process anew.
+    """
+
+    file: Path
+    places: tuple[tuple[int, int, int], ...]
+    digest: str
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        return np.memmap(self.file, dtype=np.uint8, mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"file": self.file, "places": self.places, "digest": self.digest}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return photograph `index`, uint8 (H, W, 3), a view of the map."""
+        first, height, width = self.places[index]
+        return self._values[first : first + 3 * height * width].reshape(height, width, 3)
+
+    def crop(self, rng: Rng, side: int) -> np.ndarray:
+        """Return a random square of a random photograph in a random one of its 8 orientations."""
+        photograph = self[below(rng, len(self))]
+        height, width = photograph.shape[:2]
+        top, left = below(rng, height - side + 1), below(rng, width - side + 1)
+        square = photograph[top : top + side, left : left + side]
+        turned = np.rot90(square, below(rng, 4))
+        return np.ascontiguousarray(turned[:, ::-1] if rng.uniform() < 0.5 else turned)
+
+    def held_out(self, share: int) -> tuple[Photographs, Photographs]:
+        """Return (the rest, every `share`-th one); a single photograph is both."""
+        kept = self.places[::share]
+        rest = tuple(place for index, place in enumerate(self.places) if index % share) or kept
+        return replace(self, places=rest), replace(self, places=kept)
+
+
+def open_photographs(
+    folders: Iterable[Path], cache: Path, side: int, report: Callable[[int, int], None] = lambda done, total: None
+) -> Photographs:
+    """Return the photographs under `folders`, decoded on the first call and mapped afterwards.
+
+    The map lies under `cache`, named by a digest of the files' paths, sizes and times. `side` is the
+    smallest height and width allowed. `report(done, total)` is called while decoding. Raises InputError
+    naming the first file that cannot be read or is too small.
+    """
+    files = photographs_in(folders)
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    key = hashlib.sha256(json.dumps(stats).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    table = cache / f"{key}.json"
+    if not table.exists():
+        _decode_all(files, cache, key, report)
+    index = json.loads(table.read_text())
+    for path, (height, width) in zip(files, index["shapes"], strict=True):
+        if min(height, width) < side:
+            raise InputError(f"{path}: {width}x{height} is too small, patches have {side}x{side} pixels")
+    firsts = np.cumsum([0] + [3 * height * width for height, width in index["shapes"]]).tolist()
+    places = tuple((first, *shape) for first, shape in zip(firsts, index["shapes"], strict=False))
+    return Photographs(cache / f"{key}.u8", places, index["digest"])
+
+
+def _decode_all(files: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> None:
+    """Write the map, then the table that says it is whole; both aside first, then renamed."""
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f"{key}.{os.getpid()}.partial"
+    shapes, digest = [], hashlib.sha256()
+    try:
+        with open(partial, "wb") as out:
+            for done, path in enumerate(files):
+                values = _levels(path)
+                shapes.append(values.shape[:2])
+                digest.update(repr(values.shape).encode() + values.tobytes())
+                out.write(values.tobytes())
+                report(done + 1, len(files))
+        os.replace(partial, cache / f"{key}.u8")
+        partial.write_text(json.dumps({"shapes": shapes, "digest": digest.hexdigest()}))
+        os.replace(partial, cache / f"{key}.json")
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _levels(path: Path) -> np.ndarray:
+    try:
+        pixels = decode(path.read_bytes()).pixels
+    except GirError as error:
+        raise InputError(f"{path}: {error}") from None
+    return quantised(pixels)
+
+
+def quantised(pixels: np.ndarray) -> np.ndarray:
+    """Return `pixels` clipped and rounded to uint8 levels, as a saved file would hold them."""
+    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def mixture(distribution: str, side: int) -> Mixture:
+    """Return what `distribution` draws for side × side crops: a preset's name, or a chain's text."""
+    if distribution in PRESETS:
+        return preset(distribution, side, side)
+    chain = parse(distribution)
+    return Mixture(chain, counts=(0.0,) * (len(chain) - 1) + (1.0,))
+
+
+@dataclass(frozen=True)
+class Samples(Dataset):
+    """Batches of training samples; indexed by (first sample, number of samples, side).
+
+    A batch is (worse, clean), two uint8 tensors (N, 3, side, side). `role` separates the streams
+    of training and validation.
+    """
+
+    photographs: Photographs
+    distribution: str
+    seed: int
+    role: str = "train"
+
+    def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
+        rng = quick_stream(self.seed, self.role, index)
+        clean = self.photographs.crop(rng, side)
+        operators = draw(mixture(self.distribution, side).draw(rng), rng)
+        return quantised(apply(operators, clean.astype(np.float32) / np.float32(255), rng)), clean
+
+    def __getitem__(self, address: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        first, count, side = address
+        pairs = [self.sample(index, side) for index in range(first, first + count)]
+        worse, clean = (np.stack(images).transpose(0, 3, 1, 2) for images in zip(*pairs, strict=True))
+        return torch.from_numpy(worse), torch.from_numpy(clean)  # channels last in memory, as networks like them
+
+
+def batches(samples: Samples, addresses: Iterable[tuple[int, int, int]], workers: int) -> Iterator:
+    """Yield the batch at each address, in order, made by `workers` processes (0: this one)."""
+    loader = DataLoader(
+        samples,
+        batch_size=None,
+        sampler=addresses,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+        # A forked worker would wait for ever on OpenCV's threads, which stay behind in the parent.
+        multiprocessing_context="spawn" if workers else None,
+    )
+    yield from loader
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def to_float(batch: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Return uint8 (N, 3, H, W) levels on `device` as float32 in [0, 1], channels last."""
+    return batch.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the PSNR (N,) in dB of batches (N, 3, H, W) in [0, 1] after rounding to 8 bits, at most 60."""
+    error = (a.clamp(0, 1).mul(255).round() - b.clamp(0, 1).mul(255).round()).div(255).square().mean((1, 2, 3))
+    return -10 * torch.log10(error.clamp_min(1e-6)) if math.isfinite(float(error.sum())) else error * math.nan

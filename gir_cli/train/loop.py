@@ -1,0 +1,145 @@
+"""The training loop: a generator that yields a report now and then, and keeps its state in a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gir_cli.data import Photographs, batches
+from gir_cli.errors import Unfinished
+from gir_cli.train import state
+from gir_cli.train.run import Limits, Run
+from gir_cli.train.settings import Settings, address
+from gir_cli.weights import save
+
+MEASURED = (10, 40)  # steps between which a run with a time budget measures its own speed
+INTERVAL = 10  # steps between reports
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run stands: `valid` and `valid_input` are mean PSNRs in dB, None between validations."""
+
+    step: int
+    steps: int
+    loss: float
+    images: int
+    images_per_second: float
+    waiting: float
+    skipped: int
+    seconds: float
+    valid: float | None = None
+    valid_input: float | None = None
+
+
+class Clock:
+    """Times a slice of a run: since its start, since the last report, and the waiting in between."""
+
+    def __init__(self, run: Run) -> None:
+        self.begun, self.before = time.monotonic(), run.seconds
+        self.marks: dict[int, float] = {}
+        self.restart(run)
+
+    def restart(self, run: Run) -> None:
+        """Begin a new interval."""
+        self.since, self.images, self.waited = time.monotonic(), run.images, 0.0
+
+    @property
+    def slice(self) -> float:
+        """Seconds since the start of this slice."""
+        return time.monotonic() - self.begun
+
+    def next(self, stream: Iterator) -> Any:
+        """Return the next item of `stream`, counting the time that it is waited for."""
+        asked = time.monotonic()
+        item = next(stream)
+        self.waited += time.monotonic() - asked
+        return item
+
+    def report(self, run: Run, loss: float, valid: tuple[float, float] | None) -> Report:
+        """Return how `run` stands, and begin a new interval."""
+        spent = max(time.monotonic() - self.since, 1e-9)
+        report = Report(
+            step=run.step,
+            steps=run.settings.steps,
+            loss=loss,
+            images=run.images,
+            images_per_second=(run.images - self.images) / spent,
+            waiting=self.waited / spent,
+            skipped=run.skipped,
+            seconds=run.seconds,
+            valid=valid[0] if valid else None,
+            valid_input=valid[1] if valid else None,
+        )
+        self.restart(run)
+        return report
+
+
+def train(
+    settings: Settings,
+    photographs: Photographs,
+    folder: Path,
+    limits: Limits = Limits(),
+    about: dict[str, Any] | None = None,
+    start: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train in run `folder`, from its newest checkpoint if there is one, and yield a report every 10 steps.
+
+    `start` is a weights file that a new run begins from; `about` holds facts for the record. At the end
+    `folder/weights.safetensors` holds the averaged weights with their record, and `folder/best.safetensors`
+    those of the best validation. Raises Unfinished, state saved, when `limits.stop_after` has passed or
+    `interrupted()` says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(settings, photographs, folder, limits)
+    if not run.resume() and start:
+        run.start_from(start)
+    yield from _steps(run, about or {}, interrupted)
+    save(folder / "weights.safetensors", run.average, run.record(run.validate(), about or {}))
+
+
+def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> Iterator[Report]:
+    clock = Clock(run)
+    # Addresses are asked for only a few steps ahead, when the length of a timed run is already known.
+    stream = batches(run.samples, (address(step, run.settings) for step in itertools.count(run.step)), run.limits.workers)
+    while run.step < run.settings.steps:
+        loss = run.update(*clock.next(stream))
+        run.seconds = clock.before + clock.slice
+        _fix_length(run, clock)
+        last = run.step >= run.settings.steps
+        valid = run.validate() if last or run.step % run.settings.every == 0 else None
+        stop = interrupted() or clock.slice > (run.limits.stop_after or float("inf"))
+        if valid or stop or run.step % INTERVAL == 0:
+            report = clock.report(run, float(loss), valid)
+            if valid:
+                _keep_best(run, valid, about)
+                state.log(run.folder, dataclasses.asdict(report))
+            if valid or stop:
+                run.checkpoint()
+            yield report
+        if stop and not last:
+            raise Unfinished(f"{run.folder}: stopped at step {run.step} of {run.settings.steps}; run again to go on")
+
+
+def _fix_length(run: Run, clock: Clock) -> None:
+    """Give a run with a time budget its number of steps, once its speed is known; later slices keep it."""
+    if run.limits.time is None or run.step not in MEASURED:
+        return
+    clock.marks[run.step] = time.monotonic()
+    if len(clock.marks) == len(MEASURED):
+        seconds_per_step = (clock.marks[MEASURED[1]] - clock.marks[MEASURED[0]]) / (MEASURED[1] - MEASURED[0])
+        left = max(run.limits.time - clock.slice, 0)
+        steps = run.step + max(1, int(left / seconds_per_step))
+        run.settings = dataclasses.replace(run.settings, steps=steps)
+
+
+def _keep_best(run: Run, valid: tuple[float, float], about: dict[str, Any]) -> None:
+    if valid[0] > run.best:
+        run.best = valid[0]
+        save(run.folder / "best.safetensors", run.average, run.record(valid, about))

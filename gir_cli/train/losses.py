@@ -1,0 +1,37 @@
+"""What training makes small: functions of (restored, clean), batches (N, 3, H, W) in [0, 1], fp32."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+def l1(restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (restored - clean).abs().mean()
+
+
+def charbonnier(restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean of sqrt(d² + 0.01²): square near zero, absolute far off (Charbonnier et al., 1994)."""
+    return ((restored - clean).square() + 1e-4).sqrt().mean()
+
+
+def mse(restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (restored - clean).square().mean()
+
+
+def psnr(restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean over images of log(mse + 1e-4), which is the negative PSNR up to a factor (Chen et al., 2022).
+
+    Every image counts alike, however badly it is degraded; the constant is what mse is at 40 dB,
+    and keeps images that are nearly clean from taking over.
+    """
+    return (((restored - clean).square().mean((1, 2, 3)) + 1e-4).log()).mean() / 10
+
+
+LOSSES = {"l1": l1, "charbonnier": charbonnier, "mse": mse, "psnr": psnr}
+
+
+def loss(name: str, restored: Tensor, clean: Tensor) -> torch.Tensor:
+    """Return the loss called `name`, a scalar."""
+    return LOSSES[name](restored, clean)

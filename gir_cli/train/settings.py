@@ -1,0 +1,106 @@
+"""What a training run is: its settings, and the schedule that follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from gir_cli.errors import UsageError
+from gir_cli.params import Checked, Param
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """Settings of a run; the defaults are tuned to be best within limited computing.
+
+    `model`, `config`, `distribution`, `seed`, `loss` and `data_digest` define the run; the rest may
+    change when it is resumed.
+    """
+
+    model: Annotated[str, Param("backbone")] = "girnet"
+    config: Annotated[str, Param("the backbone's settings, as width=32,blocks=2")] = ""
+    distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
+    seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
+    loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr"], Param("what is made small")] = "charbonnier"
+    steps: Annotated[int, Param("steps of the whole run", 1)] = 20000
+    batch: Annotated[int, Param("patches in a step, of the first size", 1, 65536)] = 16
+    patches: Annotated[str, Param("sides of the patches, each for an equal share of the steps")] = "64,64,64,128"
+    optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
+        "muon"
+    )
+    rate: Annotated[float, Param("learning rate of Muon, or of Adam alone", 0, 1)] = 0.02
+    adam_rate: Annotated[float, Param("learning rate of AdamW beside Muon", 0, 1)] = 0.002
+    last_rate: Annotated[float, Param("share of the rate that is left at the end", 0, 1)] = 0.0
+    warmup: Annotated[int, Param("steps of linear warm-up", 0)] = 200
+    average: Annotated[float, Param("decay of the moving average of the weights", 0, 1)] = 0.999
+    clip: Annotated[float, Param("largest norm of the gradient; 0 for no limit", 0)] = 1.0
+    precision: Annotated[Literal["auto", "fp32", "bf16"], Param("precision of the forward and backward pass")] = "auto"
+    every: Annotated[int, Param("steps between validations and checkpoints", 1)] = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sides(self)
+
+    @property
+    def largest(self) -> int:
+        """The largest patch's side."""
+        return max(sides(self))
+
+
+#: Fields that must not change when a run is resumed.
+FIXED = ("model", "config", "distribution", "seed", "loss")
+
+#: The recipe of the GIR paper (Kong et al., 2024): batch 8, patch 128, Adam 2e-4 to 1e-7, L1.
+PAPER = {
+    "batch": 8,
+    "patches": "128",
+    "optimizer": "adam",
+    "rate": 2e-4,
+    "last_rate": 5e-4,
+    "loss": "l1",
+    "warmup": 0,
+    "clip": 0.0,
+}
+
+
+def sides(settings: Settings) -> list[int]:
+    """Return the sides of the patches in their order, or raise UsageError."""
+    try:
+        found = [int(part) for part in settings.patches.split(",")]
+    except ValueError:
+        found = [0]
+    if not all(8 <= side <= 4096 and side % 8 == 0 for side in found):
+        raise UsageError(f"patches={settings.patches} is no list of multiples of 8 up to 4096, such as 64,64,128")
+    return found
+
+
+def address(step: int, settings: Settings) -> tuple[int, int, int]:
+    """Return step's (first sample, number of samples, side).
+
+    Larger patches come in smaller batches, so that a step keeps its number of pixels and its time.
+    """
+    choices = sides(settings)
+    side = choices[min(step * len(choices) // settings.steps, len(choices) - 1)]
+    count = max(1, round(settings.batch * (choices[0] / side) ** 2))
+    return step * settings.batch, count, side
+
+
+def addresses(start: int, settings: Settings) -> Iterator[tuple[int, int, int]]:
+    """Yield the addresses of the steps from `start` on."""
+    for step in range(start, settings.steps):
+        yield address(step, settings)
+
+
+def rate(step: int, settings: Settings) -> float:
+    """Return the share of the learning rate at `step`: linear warm-up, then a cosine down to `last_rate`."""
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.last_rate + (1 - settings.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def averaging(step: int, settings: Settings) -> float:
+    """Return the decay of the moving average at `step`: it warms up, so that the start is forgotten."""
+    return min(settings.average, (1 + step) / (10 + step))
