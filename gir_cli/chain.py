@@ -202,7 +202,7 @@ def gir_steps(height: int, width: int) -> Chain:
     haze = "beta=0..1.8@weak,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
     return parse(
         "rain:density=0..0.0012@weak,length=15..35,width=0.7..1.1,strength=0.4..0.7 "
-        f"haze:{haze} dark:gamma=1..2.8@weak motion:length=1..21@weak blur:sigma=0..3@weak "
+        f"haze:{haze} dark:gamma=1..2.8@weak motion:length=0..21@weak blur:sigma=0..3@weak "
         "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=95..10@weak "
         f"holes:count=1..{bands},width=1..10"
     )

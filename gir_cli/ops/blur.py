@@ -37,25 +37,25 @@ def filtered(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def line(length: float, angle: float) -> np.ndarray:
-    """Return the centred line kernel of `length` pixels at `angle` degrees, float32, summing to 1.
+    """Return the kernel of a uniform line, centred, float32, summing to 1; length 0 is a single 1.
 
-    The line is traced in steps of 1/16 pixel or less, each point shared bilinearly between the four pixels
-    around it. Angle 0 lies along a row; angles turn counter-clockwise.
+    The line is traced in steps of at most 1/16 pixel over its whole `length`, and each point shared
+    bilinearly between the four pixels around it. Angle 0 lies along a row; angles turn
+    counter-clockwise.
     """
-    reach = max(length - 1, 0) / 2
+    reach = length / 2
     radius = math.ceil(reach)
+    size = 2 * radius + 2
     t = np.linspace(-reach, reach, 2 * math.ceil(16 * reach) + 1)
     x = radius + t * math.cos(math.radians(angle))
     y = radius - t * math.sin(math.radians(angle))
-    size = 2 * radius + 1
-    kernel = np.zeros((size + 1, size + 1))
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    for down in (0, 1):
-        for right in (0, 1):
-            share = np.abs(1 - down - (y - top)) * np.abs(1 - right - (x - left))
-            np.add.at(kernel, (top + down, left + right), share)
-    kernel = kernel[:size, :size]
-    return (kernel / kernel.sum()).astype(np.float32)
+    left, top = np.floor(x), np.floor(y)
+    corner, right, down = (top * size + left).astype(int), x - left, y - top
+    shares = ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right)
+    places = (corner, corner + 1, corner + size, corner + size + 1)
+    kernel = np.bincount(np.concatenate(places), np.concatenate(shares), size * size)
+    # The last row and column are beyond the line's end: they only ever hold shares of 0.
+    return (kernel.reshape(size, size)[:-1, :-1] / len(t)).astype(np.float32)
 
 
 @OPERATORS.add("blur")
@@ -91,15 +91,14 @@ class GaussianBlur(Checked):
 @OPERATORS.add("motion")
 @dataclass(frozen=True)
 class MotionBlur(Checked):
-    """Blur along a straight line, centred so that the picture does not shift.
-
-    A length of 1 or less is the identity.
-    """
+    """Blur along a straight line, centred so that the picture does not shift."""
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 0
-    length: Annotated[float, Param("length of the trace; 1 leaves the picture as it is", 0, 500, "pixels")] = 15.0
-    angle: Annotated[float, Param("direction, counter-clockwise from a row", -360, 360, "degrees", drawn=(0, 180))] = 0.0
+    length: Annotated[float, Param("length of the trace; 0 leaves the picture as it is", 0, 500, "pixels")] = 15.0
+    angle: Annotated[float, Param("direction, counter-clockwise from a row", -360, 360, "degrees", drawn=(0, 180))] = (
+        0.0
+    )
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         return filtered(pixels, line(self.length, self.angle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -10,7 +11,16 @@ import numpy as np
 
 from gir_cli.ops import OPERATORS
 from gir_cli.params import Checked, Param
-from gir_cli.rng import Rng, below
+from gir_cli.rng import Rng
+
+
+def band(mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> None:
+    """Set the pixels of `mask`, uint8 (H, W), that lie in the straight band from `start` to `end`, each (x, y)."""
+    along = end - start
+    # fillConvexPoly also draws the outline, which makes a polygon one pixel wider.
+    side = np.array([-along[1], along[0]]) * ((width - 1) / 2 / max(math.hypot(*along), 1e-6))
+    corners = np.array([start - side, end - side, end + side, start + side])
+    cv2.fillConvexPoly(mask, np.rint(corners * 16).astype(np.int32), 1, shift=4)
 
 
 @OPERATORS.add("holes")
@@ -27,7 +37,6 @@ class Holes(Checked):
         height, width = pixels.shape[:2]
         white = rng.uniform() < 0.5
         mask = np.zeros((height, width), dtype=np.uint8)
-        for _ in range(self.count):
-            start, end = [(below(rng, width), below(rng, height)) for _ in range(2)]
-            cv2.line(mask, start, end, 1, self.width)
+        for start, end in rng.uniform(size=(self.count, 2, 2)) * (width, height):
+            band(mask, start, end, self.width)
         return np.where(mask[..., None] > 0, np.float32(white), pixels)

@@ -17,7 +17,7 @@ from gir_cli.rng import Rng
 ROWS = 64  # output rows made by one matrix product; keeps the cost of a resize proportional to its pixels
 
 
-def _bicubic(x: np.ndarray) -> np.ndarray:
+def bicubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic with a = -0.5, the kernel of MATLAB's imresize and of Pillow."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
@@ -33,7 +33,7 @@ def _box(x: np.ndarray) -> np.ndarray:
     return ((x > -0.5) & (x <= 0.5)).astype(float)
 
 
-KERNELS = {"bicubic": (_bicubic, 2.0), "bilinear": (_bilinear, 1.0), "box": (_box, 0.5)}
+KERNELS = {"bicubic": (bicubic, 2.0), "bilinear": (_bilinear, 1.0), "box": (_box, 0.5)}
 
 
 @lru_cache(maxsize=64)
@@ -85,12 +85,12 @@ class Down(Checked):
     stage: ClassVar[str] = "sampling"
     rank: ClassVar[int] = 0
     factor: Annotated[float, Param("by how much each side shrinks; 1 leaves the picture as it is", 1, 64)] = 4.0
-    shrink: Annotated[
-        Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that shrinks")
-    ] = "bicubic"
-    enlarge: Annotated[
-        Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that enlarges")
-    ] = "bicubic"
+    shrink: Annotated[Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that shrinks")] = (
+        "bicubic"
+    )
+    enlarge: Annotated[Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that enlarges")] = (
+        "bicubic"
+    )
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         height, width = pixels.shape[:2]

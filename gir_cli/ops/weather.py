@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 
 from gir_cli.ops import OPERATORS
-from gir_cli.ops.blur import gaussian, line
+from gir_cli.ops.blur import filtered, gaussian, line
+from gir_cli.ops.resample import bicubic
 from gir_cli.params import Checked, Param
 from gir_cli.rng import Rng, uniform
 
@@ -25,7 +27,7 @@ def streaks(seeds: np.ndarray, length: float, angle: float, width: float) -> np.
         edge = math.ceil(3 * width)
         kernel = cv2.copyMakeBorder(kernel, edge, edge, edge, edge, cv2.BORDER_CONSTANT)
         kernel = cv2.sepFilter2D(kernel, -1, gaussian(width), gaussian(width), borderType=cv2.BORDER_CONSTANT)
-    return cv2.filter2D(seeds, -1, kernel / kernel.max(), borderType=cv2.BORDER_CONSTANT)
+    return filtered(seeds, kernel / kernel.max())
 
 
 @OPERATORS.add("rain")
@@ -52,17 +54,25 @@ class Rain(Checked):
         return pixels + np.float32(self.strength) * np.clip(layer, 0, 1)[..., None]
 
 
+@lru_cache(maxsize=64)
+def _between(nodes: int, cell: int, count: int) -> np.ndarray:
+    """Return weights (count, nodes): cubic interpolation at each pixel between nodes `cell` pixels apart."""
+    away = np.arange(count)[:, None] / cell - np.arange(nodes)
+    weights = bicubic(away)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
 def fractal(rng: Rng, height: int, width: int) -> np.ndarray:
-    """Return smooth noise (height, width) between 0 and 1.
+    """Return smooth noise (height, width) that spans [0, 1].
 
     Uniform grids with cells of 128, 64, 32 and 16 pixels, enlarged by cubic interpolation and
     added with weights 1, 1/2, 1/4, 1/8.
     """
     field = np.zeros((height, width), dtype=np.float32)
     for octave, cell in enumerate((128, 64, 32, 16)):
-        grid = uniform(rng, (math.ceil(height / cell) + 1, math.ceil(width / cell) + 1))
-        tall, wide = grid.shape[0] * cell, grid.shape[1] * cell
-        field += 0.5**octave * cv2.resize(grid, (wide, tall), interpolation=cv2.INTER_CUBIC)[:height, :width]
+        tall, wide = math.ceil(height / cell) + 1, math.ceil(width / cell) + 1
+        grid = uniform(rng, (tall, wide)) * np.float32(0.5**octave)
+        field += _between(tall, cell, height) @ grid @ _between(wide, cell, width).T
     field -= field.min()
     return field / max(float(field.max()), 1e-6)
 
