@@ -11,7 +11,9 @@ from gir_cli.errors import InputError
 def boxes(data: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, body) of every box in `data` from `start` on; raise InputError where one is not whole."""
     at = start
-    while at + 8 <= len(data):
+    while at < len(data):
+        if at + 8 > len(data):
+            raise InputError("truncated file")
         length, kind = struct.unpack_from(">I4s", data, at)
         head = 8
         if length == 1:

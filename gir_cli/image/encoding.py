@@ -143,8 +143,9 @@ def _values(image: Image, form: Format, saving: Saving) -> tuple[np.ndarray, lis
 def _depth_notes(image: Image, form: Format, saving: Saving, depth: str, pixels: np.ndarray) -> list[str]:
     notes = []
     bits = {"8": 8, "16": form.bits, "float": 32}[depth]
-    had = {"8": 8, "16": 16, "float": 32}[image.depth if saving.depth == "keep" else saving.depth]
-    if bits < had and image.format != form.name:
+    wanted = image.depth if saving.depth == "keep" else saving.depth
+    had = {"8": 8, "16": FORMATS[image.format].bits, "float": 32}[wanted]
+    if bits < had:
         notes.append(f"{form.name} holds {bits} bits a sample at most: converted from {_BITS[had]}")
     if image.depth == "float" and depth != "float" and (pixels.min() < 0 or pixels.max() > 1):
         notes.append("values beyond [0, 1] are clipped")

@@ -99,8 +99,10 @@ def recognise(data: bytes) -> Format:
 def named(text: str) -> Format:
     """Return the format called `text`, by name or extension, or raise UsageError."""
     form = FORMATS.get(text.lower()) or _BY_EXTENSION.get(text.lower())
-    if form is None or not form.writes:
-        hint = nearest(text, sorted(FORMATS)) or f" (there are: {', '.join(f.name for f in _ALL if f.writes)})"
+    if form and not form.writes:
+        raise UsageError(f"{form.name} can be read but not written")
+    if form is None:
+        hint = nearest(text, sorted(_BY_EXTENSION)) or f" (there are: {', '.join(f.name for f in _ALL if f.writes)})"
         raise UsageError(f"no format I can write is called '{text}'{hint}")
     return form
 

@@ -33,7 +33,7 @@ def header(data: bytes) -> Header:
     right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
     (channels,) = struct.unpack_from(">H", stream, 40)
     bits = (stream[42] & 0x7F) + 1
-    if not 1 <= channels <= 4 or bits > 16:
+    if channels not in (1, 3, 4) or not 8 <= bits <= 16:
         raise InputError(f"a JPEG 2000 of {channels} channels of {bits} bits is not supported")
     return Header("jp2", right - left, bottom - top, channels, bits, "8" if bits <= 8 else "16", 1, _reversible(stream))
 
@@ -45,13 +45,10 @@ def _reversible(stream: bytes) -> bool:
 
 
 def read(data: bytes, header: Header) -> Samples:
-    """Decode."""
+    """Decode; samples keep their own scale."""
     values = opencv.unpack(data, "JPEG 2000")
-    icc = None
-    if not data.startswith(_SIZ):
-        icc = _profile(data)
-    white = 255.0 if values.dtype == np.uint8 else 65535.0
-    return Samples(values, white, Metadata(icc))
+    icc = None if data.startswith(_SIZ) else _profile(data)
+    return Samples(values, float((1 << header.bits) - 1), Metadata(icc))
 
 
 def _profile(data: bytes) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from gir_cli.image import ifd, opencv
 from gir_cli.image.header import Header
 from gir_cli.image.metadata import Metadata, packet, without_record
 from gir_cli.image.samples import Options, Samples
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print what it also raises, or mends
 
 _COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
@@ -34,9 +37,12 @@ def header(data: bytes) -> Header:
         return _header(pages[0], len(pages))
 
 
-def _header(page: tifffile.TiffPage, count: int = 1) -> Header:
-    depth = {"f": "float"}.get(page.dtype.kind if page.dtype else "", "8" if page.bitspersample <= 8 else "16")
-    return Header("tiff", page.imagewidth, page.imagelength, page.samplesperpixel, page.bitspersample, depth, count)
+def _header(page: tifffile.TiffPage, count: int) -> Header:
+    numbers = (page.imagewidth, page.imagelength, page.samplesperpixel, page.bitspersample)
+    width, height, channels, bits = (int(number) for number in numbers)  # a damaged tag may be a tuple
+    kind = page.dtype.kind if page.dtype else ""
+    depth = "float" if kind == "f" else "8" if bits <= 8 else "16"
+    return Header("tiff", width, height, channels, bits, depth, count)
 
 
 def read(data: bytes, header: Header) -> Samples:
@@ -51,7 +57,8 @@ def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
     """Decode every page."""
     with _opened(data) as pages:
         for number, page in enumerate(pages):
-            if page.imagewidth * page.imagelength > max_pixels:
+            found = _header(page, len(pages))
+            if found.width * found.height > max_pixels:
                 raise InputError(f"page {number + 1} has more than {max_pixels} pixels")
             yield _page(page, data, first=number == 0)
 

@@ -1,0 +1,401 @@
+"""Files of other writers are read right: Pillow, tifffile and imagecodecs are the witnesses."""
+
+import io
+
+import numpy as np
+import pytest
+
+from gir_cli.errors import InputError
+from gir_cli.image import FORMATS, Saving, decode, decode_all, encode, read_header
+
+PIL = pytest.importorskip("PIL.Image")
+data = pytest.importorskip("skimage.data")
+tifffile = pytest.importorskip("tifffile")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return data.astronaut()[100:164, 180:260].copy()
+
+
+def saved(picture, format, **options):
+    stream = io.BytesIO()
+    picture.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def tiff(values, **options):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values, **options)
+    return stream.getvalue()
+
+
+def eight_bits(image):
+    return np.rint(image.pixels * 255).astype(np.uint8)
+
+
+def rgba(image):
+    return np.dstack([eight_bits(image), np.rint(image.alpha * 255).astype(np.uint8)])
+
+
+class TestPng:
+    def test_palette(self, photo):
+        picture = PIL.fromarray(photo).quantize(64)
+        image = decode(saved(picture, "PNG"))
+        np.testing.assert_array_equal(eight_bits(image), np.asarray(picture.convert("RGB")))
+        assert (image.gray, image.alpha) == (False, None)
+
+    @pytest.mark.parametrize("colours", [2, 4, 16])
+    def test_palette_of_1_2_and_4_bits_with_transparency(self, photo, colours):
+        picture = PIL.fromarray(photo).quantize(colours)
+        blob = saved(picture, "PNG", transparency=1)
+        np.testing.assert_array_equal(rgba(decode(blob)), np.asarray(PIL.open(io.BytesIO(blob)).convert("RGBA")))
+
+    def test_a_gray_palette_is_gray(self, photo):
+        gray = photo[:, :, 0]
+        image = decode(saved(PIL.fromarray(gray).convert("P"), "PNG"))
+        np.testing.assert_array_equal(eight_bits(image)[:, :, 1], gray)
+        assert image.gray
+
+    def test_one_bit(self, photo):
+        image = decode(saved(PIL.fromarray(photo[:, :, 0] > 99), "PNG"))
+        np.testing.assert_array_equal(image.pixels[:, :, 0], photo[:, :, 0] > 99)
+        assert image.gray and image.depth == "8"
+
+    def test_gray_with_alpha(self, photo):
+        image = decode(saved(PIL.fromarray(photo[:, :, :2].copy()), "PNG"))
+        np.testing.assert_array_equal(rgba(image)[:, :, (0, 3)], photo[:, :, :2])
+        assert image.gray
+
+    def test_gray_with_one_transparent_level(self, photo):
+        gray = photo[:, :, 0]
+        level = int(gray[5, 5])
+        image = decode(saved(PIL.fromarray(gray), "PNG", transparency=level))
+        np.testing.assert_array_equal(image.alpha, (gray != level).astype(np.float32))
+        assert image.gray
+
+    def test_16_bits(self, photo):
+        deep = photo[:, :, 0].astype(np.uint16) * 257 + 3
+        image = decode(saved(PIL.fromarray(deep), "PNG"))
+        np.testing.assert_array_equal(np.rint(image.pixels[:, :, 0] * 65535), deep)
+        assert image.depth == "16"
+
+    def test_an_animation_is_said(self, photo):
+        frames = [PIL.fromarray(photo), PIL.fromarray(photo[::-1])]
+        image = decode(saved(frames[0], "PNG", save_all=True, append_images=frames[1:]))
+        np.testing.assert_array_equal(eight_bits(image), photo)
+        assert image.notes == ("animated: only the first of 2 frames is read",)
+
+
+class TestJpeg:
+    def test_cmyk(self, photo):
+        picture = PIL.fromarray(photo).convert("CMYK")
+        blob = saved(picture, "JPEG", quality=100, subsampling=0, icc_profile=b"\0" * 16 + b"CMYK" + b"\0" * 200)
+        image = decode(blob)
+        expected = np.asarray(PIL.open(io.BytesIO(blob)).convert("RGB")).astype(int)
+        assert np.abs(eight_bits(image).astype(int) - expected).max() <= 3
+        assert image.notes == ("CMYK is converted to RGB, without its profile",)
+        assert image.icc is None
+
+    def test_gray(self, photo):
+        image = decode(saved(PIL.fromarray(photo[:, :, 0]), "JPEG"))
+        assert image.gray and not image.lossless
+
+    def test_a_progressive_one_of_a_photograph(self, photo):
+        blob = saved(PIL.fromarray(photo), "JPEG", progressive=True, quality=98, subsampling=0)
+        expected = np.asarray(PIL.open(io.BytesIO(blob))).astype(int)
+        assert np.abs(eight_bits(decode(blob)).astype(int) - expected).max() <= 2
+
+    def test_what_follows_the_end_is_no_harm(self, photo):
+        blob = saved(PIL.fromarray(photo), "JPEG")
+        np.testing.assert_array_equal(decode(blob + b"trailer").pixels, decode(blob).pixels)
+
+
+class TestWebp:
+    @pytest.mark.parametrize("alpha", [False, True])
+    def test_lossless(self, photo, alpha):
+        values = np.dstack([photo, photo[:, :, :1]]) if alpha else photo
+        image = decode(saved(PIL.fromarray(values), "WEBP", lossless=True, exact=True))
+        np.testing.assert_array_equal(rgba(image) if alpha else eight_bits(image), values)
+        assert image.lossless
+
+    def test_lossy_with_alpha(self, photo):
+        blob = saved(PIL.fromarray(np.dstack([photo, photo[:, :, :1]])), "WEBP", quality=95)
+        image = decode(blob)
+        np.testing.assert_array_equal(rgba(image)[:, :, 3], photo[:, :, 0])
+        assert not image.lossless
+        assert np.abs(rgba(image).astype(int) - np.asarray(PIL.open(io.BytesIO(blob)).convert("RGBA"))).max() <= 1
+
+    def test_an_animation_is_said(self, photo):
+        frames = [PIL.fromarray(photo), PIL.fromarray(photo[::-1])]
+        image = decode(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True))
+        np.testing.assert_array_equal(eight_bits(image), photo)
+        assert image.notes == ("animated: only the first of 2 frames is read",)
+
+
+class TestGif:
+    def test_first_frame_of_an_animation(self, photo):
+        frames = [PIL.fromarray(photo).quantize(200), PIL.fromarray(photo[::-1]).quantize(200)]
+        blob = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+        image = decode(blob)
+        np.testing.assert_array_equal(eight_bits(image), np.asarray(PIL.open(io.BytesIO(blob)).convert("RGB")))
+        assert image.notes == ("animated: only the first of 2 frames is read",)
+
+    def test_a_single_frame(self, photo):
+        image = decode(saved(PIL.fromarray(photo).quantize(200), "GIF"))
+        assert (image.notes, image.alpha) == ((), None)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_bmp(photo, mode):
+    picture = PIL.fromarray(np.dstack([photo, photo[:, :, :1]])).convert("RGB").convert(mode)
+    image = decode(saved(picture, "BMP"))
+    np.testing.assert_array_equal(eight_bits(image), np.asarray(picture.convert("RGB")))
+
+
+class TestAvif:
+    def test_gray_colour_and_alpha(self, photo):
+        for values in (photo[:, :, 0], photo, np.dstack([photo, photo[:, :, :1]])):
+            try:
+                blob = saved(PIL.fromarray(values), "AVIF", quality=95, subsampling="4:4:4")
+            except KeyError:
+                pytest.skip("this Pillow has no AVIF")
+            image = decode(blob)
+            expected = np.asarray(PIL.open(io.BytesIO(blob)).convert("RGB")).astype(int)
+            assert np.abs(eight_bits(image) - expected).max() <= 2
+            assert (image.alpha is not None) == (values.shape[2:] == (4,))
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_its_own_orientation(self, photo, orientation):
+        exif = PIL.Exif()
+        exif[0x112] = orientation
+        try:
+            blob = saved(PIL.fromarray(photo), "AVIF", quality=100, subsampling="4:4:4", exif=exif)
+        except KeyError:
+            pytest.skip("this Pillow has no AVIF")
+        assert_looks_like(decode(blob), upright(photo, orientation))
+
+
+class TestJpeg2000:
+    @pytest.mark.parametrize("codestream", [False, True])
+    def test_8_bits(self, photo, codestream):
+        options = {"no_jp2": True} if codestream else {}
+        try:
+            blob = saved(PIL.fromarray(photo), "JPEG2000", irreversible=False, **options)
+        except OSError:
+            pytest.skip("this Pillow has no JPEG 2000")
+        image = decode(blob)
+        np.testing.assert_array_equal(eight_bits(image), photo)
+        assert image.lossless
+
+    def test_12_bits_keep_their_scale(self, photo):
+        imagecodecs = pytest.importorskip("imagecodecs")
+        deep = photo.astype(np.uint16) * 16 + 7
+        blob = imagecodecs.jpeg2k_encode(deep, level=0, bitspersample=12, reversible=True)
+        np.testing.assert_array_equal(np.rint(decode(blob).pixels * 4095), deep)
+
+
+class TestJpegXl:
+    @pytest.mark.parametrize("container", [False, True])
+    @pytest.mark.parametrize("size", [(64, 80), (64, 64), (33, 57), (600, 777)])
+    def test_size_and_pixels(self, photo, container, size):
+        imagecodecs = pytest.importorskip("imagecodecs")
+        values = np.resize(photo, (*size, 3))
+        blob = imagecodecs.jpegxl_encode(values, lossless=True, usecontainer=container, effort=1)
+        found = read_header(blob)
+        assert (found.height, found.width) == size
+        np.testing.assert_array_equal(eight_bits(decode(blob)), values)
+
+
+class TestTiff:
+    @pytest.mark.parametrize("compression", [None, "zlib", "packbits", "lzma", "lzw", "zstd", "jpeg", "webp"])
+    def test_compressions(self, photo, compression):
+        if compression in ("lzw", "zstd", "jpeg", "webp"):
+            pytest.importorskip("imagecodecs")
+        image = decode(tiff(photo, compression=compression, photometric="rgb"))
+        if compression in ("jpeg", "webp"):
+            assert np.abs(eight_bits(image).astype(int) - photo).mean() < 4
+        else:
+            np.testing.assert_array_equal(eight_bits(image), photo)
+
+    def test_lzw_without_imagecodecs(self, photo, monkeypatch):
+        monkeypatch.setattr(tifffile.tifffile.TiffPage, "asarray", _without_lzw)
+        turned = PIL.fromarray(np.rot90(photo).copy())
+        exif = PIL.Exif()
+        exif[0x112] = 6
+        image = decode(saved(turned, "TIFF", compression="tiff_lzw", exif=exif))
+        np.testing.assert_array_equal(eight_bits(image), photo)
+
+    @pytest.mark.parametrize("order", "<>")
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_types_and_planes(self, photo, order, dtype, planar):
+        top = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+        values = (photo / 255 * top).astype(dtype)
+        stored = np.moveaxis(values, 2, 0) if planar == "separate" else values
+        for options in ({}, {"tile": (16, 32)}, {"rowsperstrip": 7, "compression": "zlib"}):
+            blob = tiff(stored, photometric="rgb", planarconfig=planar, byteorder=order, **options)
+            image = decode(blob)
+            np.testing.assert_allclose(image.pixels * top, values.astype(np.float32), atol=top * 1e-7)
+            assert image.depth == {1: "8", 2: "16"}.get(dtype().itemsize if top > 1 else 0, "float")
+
+    def test_white_is_zero(self, photo):
+        image = decode(tiff(255 - photo[:, :, 0], photometric="miniswhite"))
+        np.testing.assert_array_equal(eight_bits(image)[:, :, 2], photo[:, :, 0])
+        assert image.gray
+
+    def test_one_bit(self, photo):
+        image = decode(saved(PIL.fromarray(photo[:, :, 0] > 99), "TIFF"))
+        np.testing.assert_array_equal(image.pixels[:, :, 0], photo[:, :, 0] > 99)
+
+    def test_palette(self, photo):
+        picture = PIL.fromarray(photo).quantize(200)
+        np.testing.assert_array_equal(eight_bits(decode(saved(picture, "TIFF"))), np.asarray(picture.convert("RGB")))
+
+    def test_colours_multiplied_by_alpha_are_divided_again(self, photo):
+        alpha = np.full(photo.shape[:2], 128, np.uint8)
+        stored = np.dstack([np.rint(photo * (128 / 255)).astype(np.uint8), alpha])
+        image = decode(tiff(stored, photometric="rgb", extrasamples=["assocalpha"]))
+        assert np.abs(eight_bits(image).astype(int) - photo).max() <= 1
+        np.testing.assert_array_equal(rgba(image)[:, :, 3], alpha)
+
+    def test_thumbnails_are_no_pages(self, photo):
+        stream = io.BytesIO()
+        with tifffile.TiffWriter(stream) as file:
+            file.write(photo[::4, ::4], subfiletype=1, photometric="rgb")
+            file.write(photo, photometric="rgb")
+        (image,) = decode_all(stream.getvalue())
+        np.testing.assert_array_equal(eight_bits(image), photo)
+
+    @pytest.mark.parametrize("photometric", ["separated", "cielab"])
+    def test_colour_models_not_understood_are_refused_by_name(self, photo, photometric):
+        values = np.dstack([photo, photo[:, :, :1]]) if photometric == "separated" else photo
+        with pytest.raises(InputError, match=f"colour model {photometric.upper()}"):
+            decode(tiff(values, photometric=photometric))
+
+    def test_five_channels_are_refused(self, photo):
+        with pytest.raises(InputError, match="5 channels"):
+            decode(tiff(np.dstack([photo, photo[:, :, :2]]), photometric="rgb", planarconfig="contig"))
+
+    @pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.complex64])
+    def test_types_not_understood_are_refused(self, photo, dtype):
+        with pytest.raises(InputError, match="not supported"):
+            decode(tiff(photo[:, :, 0].astype(dtype), photometric="minisblack"))
+
+    def test_nan_and_infinity_are_refused(self, photo):
+        for bad in (np.nan, np.inf):
+            values = (photo / 255).astype(np.float32)
+            values[3, 4, 1] = bad
+            with pytest.raises(InputError, match="holds NaN or infinite values"):
+                decode(tiff(values, photometric="rgb"))
+
+    def test_ours_is_read_by_others(self, photo):
+        image = decode(saved(PIL.fromarray(photo), "PNG"))
+        blob = encode(image, "tiff").data
+        np.testing.assert_array_equal(tifffile.imread(io.BytesIO(blob)), photo)
+        np.testing.assert_array_equal(np.asarray(PIL.open(io.BytesIO(blob))), photo)
+
+
+def _without_lzw(page, *args, **kwargs):
+    raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+
+def upright(photo, orientation):
+    """What Pillow makes of the stored `photo` when told its orientation."""
+    from PIL import ImageOps
+
+    exif = PIL.Exif()
+    exif[0x112] = orientation
+    stored = PIL.open(io.BytesIO(saved(PIL.fromarray(photo), "PNG", exif=exif)))
+    return np.asarray(ImageOps.exif_transpose(stored))
+
+
+def assert_looks_like(image, expected):
+    assert image.pixels.shape == expected.shape
+    assert np.abs(eight_bits(image).astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_orientation_is_applied_once_and_set_to_1(photo, name, orientation):
+    exif = PIL.Exif()
+    exif[0x112] = orientation
+    exif[0x10F] = "maker"
+    options = {"TIFF": {}, "JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(name, {})
+    blob = saved(PIL.fromarray(photo), name, exif=exif, **options)
+    image = decode(blob)
+    assert_looks_like(image, upright(photo, orientation))
+    again = decode(encode(image).data)
+    assert_looks_like(again, upright(photo, orientation))
+    tags = PIL.open(io.BytesIO(encode(image, "png").data)).getexif()
+    assert (tags.get(0x112, 1), tags[0x10F]) == (1, "maker")
+    stored = decode(blob, orient=False)
+    assert_looks_like(stored, photo)
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "avif"])
+def test_others_find_our_metadata(photo, name):
+    from PIL import ImageCms
+
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = PIL.Exif()
+    exif[0x10F] = "maker"
+    exif.get_ifd(0x8769)[0x9003] = "2001:02:03 04:05:06"
+    image = decode(saved(PIL.fromarray(photo), "JPEG", icc_profile=icc, exif=exif, xmp=b"<x:xmpmeta/>"))
+    found = PIL.open(io.BytesIO(encode(image, name, Saving(quality=90)).data))
+    found.load()
+    assert found.info["icc_profile"] == icc
+    tags = found.getexif()
+    assert tags[0x10F] == "maker"
+    assert tags.get_ifd(0x8769)[0x9003] == "2001:02:03 04:05:06"
+    assert found.size == (80, 64)
+
+
+def test_the_gps_and_exif_of_a_tiff_reach_a_jpeg(photo):
+    exif = PIL.Exif()
+    exif[0x10F] = "maker"
+    exif.get_ifd(0x8769)[0x9003] = "2001:02:03 04:05:06"
+    exif.get_ifd(0x8825)[1] = "N"
+    image = decode(saved(PIL.fromarray(photo), "TIFF", exif=exif.tobytes()))
+    tags = PIL.open(io.BytesIO(encode(image, "jpeg").data)).getexif()
+    assert (tags[0x10F], tags.get_ifd(0x8769)[0x9003], tags.get_ifd(0x8825)[1]) == (
+        "maker",
+        "2001:02:03 04:05:06",
+        "N",
+    )
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("white", [255, 1000, 65535])
+def test_pnm_of_any_maximum(gray, plain, white):
+    values = np.random.default_rng(1).integers(0, white + 1, (4, 5, 1 if gray else 3))
+    kind = {(True, True): 2, (True, False): 5, (False, True): 3, (False, False): 6}[gray, plain]
+    body = (
+        b" ".join(b"%d" % v for v in values.ravel())
+        if plain
+        else values.astype(">u2" if white > 255 else "u1").tobytes()
+    )
+    image = decode(b"P%d # a comment\n5 # and one more\n4\n%d\n" % (kind, white) + body)
+    np.testing.assert_array_equal(np.rint(image.pixels[:, :, : values.shape[2]] * white), values)
+    assert (image.gray, image.depth) == (gray, "8" if white < 256 else "16")
+
+
+def test_bitmaps_of_both_kinds():
+    expected = 1 - np.array([[1, 0, 1, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0, 1]])
+    for blob in (b"P1\n9 2\n101100101\n0 0 0 0 0 0 0 0 1\n", b"P4\n9 2\n" + bytes([0b10110010, 0x80, 0, 0x80])):
+        np.testing.assert_array_equal(decode(blob).pixels[:, :, 0], expected)
+
+
+def test_pillow_reads_our_netpbm(photo):
+    image = decode(saved(PIL.fromarray(photo), "PPM"))
+    np.testing.assert_array_equal(np.asarray(PIL.open(io.BytesIO(encode(image, "pnm").data))), photo)
+
+
+@pytest.mark.parametrize("name", [form.name for form in FORMATS.values() if form.writes])
+def test_a_header_tells_size_and_depth(name):
+    if FORMATS[name].needs:
+        pytest.importorskip(FORMATS[name].needs)
+    image = decode(saved(PIL.fromarray(data.astronaut()[:40, :57]), "PNG"))
+    found = read_header(encode(image, name).data)
+    assert (found.format, found.width, found.height) == (name, 57, 40)
