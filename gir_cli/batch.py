@@ -281,7 +281,7 @@ def _refuse_collisions(items: list[Item], placing: Placing) -> None:
     """Raise UsageError if two results would meet in one file, or a result an input."""
     writing = [item for item in items if item.fault is None and item.target != STDOUT]
     _refuse_mixed_stream(items)
-    sources = {files.identity(item.source): item for item in writing if item.source != STDIN}
+    sources = {files.identity(item.source) for item in items if item.source != STDIN} - {None}
     taken: dict[object, Item] = {}
     pairs = []
     for item in writing:

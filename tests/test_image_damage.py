@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from gir_cli.errors import GirError, InputError, OutputError, UsageError
+from gir_cli.errors import InputError, OutputError, UsageError
 from gir_cli.image import FORMATS, Image, Saving, check_size, decode, decode_all, encode, frames, named, read_header
 
 DAMAGES = 200
@@ -293,7 +293,3 @@ class TestFrames:
     def test_no_frame_at_all(self, blob):
         with pytest.raises(InputError):
             list(frames(io.BytesIO(blob)))
-
-
-def test_the_exceptions_are_the_houses_own():
-    assert issubclass(InputError, GirError)

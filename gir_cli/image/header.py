@@ -41,7 +41,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         header = codec(form).header(data)
     pixels = header.width * header.height
     if header.width < 1 or header.height < 1:
-        raise InputError(f"damaged {form.name} (its size is {header.width}x{header.height})")
+        raise InputError(f"damaged {form.name.upper()} (its size is {header.width}x{header.height})")
     if pixels > max_pixels:
         raise InputError(f"{header.width}x{header.height} is {pixels} pixels (at most {max_pixels} are allowed)")
     return header
@@ -68,4 +68,4 @@ def damage_is_said(form: Format) -> Iterator[None]:
     except MemoryError:
         raise InputError("too large for this machine's memory") from None
     except Exception as error:
-        raise InputError(f"damaged {form.name}") from error
+        raise InputError(f"damaged {form.name.upper()}") from error

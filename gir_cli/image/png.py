@@ -119,11 +119,12 @@ def _inflated(body: bytes) -> bytes | None:
 
 def write(values: np.ndarray, options: Options) -> bytes:
     """Encode `values` (H, W, 1 to 4), uint8 or uint16."""
-    level = 4 if options.compress is None else options.compress
+    level = options.compress
     if values.shape[2] == 2:
-        parts = _gray_with_alpha(values, level)
-    else:
-        parts = list(chunks(opencv.pack(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, level])))
+        parts = _gray_with_alpha(values, 4 if level is None else level)
+    else:  # OpenCV's own choice of filter and strategy is three times as fast as level 3, for a tenth more bytes
+        params = [] if level is None else [cv2.IMWRITE_PNG_COMPRESSION, level]
+        parts = list(chunks(opencv.pack(".png", values, params)))
     head = [(kind, body) for kind, body in parts if kind != b"IEND" and kind != b"IDAT"]
     rest = [(kind, body) for kind, body in parts if kind == b"IDAT" or kind == b"IEND"]
     return assembled(head + list(_chunks_of(options.metadata)) + rest)
