@@ -21,5 +21,7 @@ def to_srgb(light: np.ndarray) -> np.ndarray:
 
 
 def luma(pixels: np.ndarray) -> np.ndarray:
-    """Return the full-range BT.601 luma (H, W) of RGB `pixels` (H, W, 3)."""
+    """Return the full-range BT.601 luma (H, W) of RGB `pixels` (H, W, 3); of gray ones (H, W, 1) themselves."""
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
     return pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)

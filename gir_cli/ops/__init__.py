@@ -1,12 +1,15 @@
 """Degradation operators: typed parameters that are called on pixels and keep no state.
 
-An operator maps `pixels`, float32 `(H, W, 3)` sRGB in [0, 1], to pixels of the same shape; it
-leaves its input alone, may overshoot, and draws all its randomness from the stream it is given.
+An operator maps `pixels`, float32 `(H, W, C)` sRGB in [0, 1], to pixels of the same shape and type;
+it leaves its input alone, may overshoot, and draws all its randomness from the stream it is given.
+C is 3, or 1 for a gray picture: what a gray sensor, print or file would show, so colour noise is a
+single field there, and a change of colour none at all. Coordinates are pixels, y downwards.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -20,13 +23,16 @@ STAGES = ("scene", "optics", "sampling", "sensor", "processing", "storage", "dam
 class Operator(Protocol):
     """One degradation with concrete values.
 
-    `stage` is one of STAGES and `rank` its place within it; `identity` gives the values that
-    leave a picture as it is, where there are such.
+    `stage` is one of STAGES and `rank` its place within it. The first declared parameter is the
+    strength; `shown` gives three values of it, weak to strong, for a sheet of examples. `identity`,
+    if it isn't empty, gives the values that leave a picture as it is.
     """
 
     name: ClassVar[str]
     stage: ClassVar[str]
     rank: ClassVar[int]
+    shown: ClassVar[tuple[float, float, float]]
+    identity: ClassVar[Mapping[str, Any]]
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import cv2
@@ -27,13 +28,13 @@ def blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
     if sigma == 0:
         return pixels.copy()
     kernel = gaussian(sigma)
-    return cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101).reshape(pixels.shape)
 
 
 def filtered(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Return `pixels` convolved with `kernel`, any odd size."""
     flipped = np.ascontiguousarray(kernel[::-1, ::-1], dtype=np.float32)
-    return cv2.filter2D(pixels, -1, flipped, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.filter2D(pixels, -1, flipped, borderType=cv2.BORDER_REFLECT_101).reshape(pixels.shape)
 
 
 def line(length: float, angle: float) -> np.ndarray:
@@ -58,6 +59,16 @@ def line(length: float, angle: float) -> np.ndarray:
     return (kernel.reshape(size, size)[:-1, :-1] / len(t)).astype(np.float32)
 
 
+@lru_cache(maxsize=64)
+def disk(radius: float) -> np.ndarray:
+    """Return the kernel of a disk, sampled 8 × 8 times in each pixel, float32, summing to 1; radius 0 is a single 1."""
+    reach = math.ceil(radius)
+    fine = np.arange(8 * (2 * reach + 1)) / 8 + 1 / 16 - reach - 0.5
+    inside = fine[:, None] ** 2 + fine**2 <= max(radius, 0.5) ** 2
+    kernel = inside.reshape(2 * reach + 1, 8, 2 * reach + 1, 8).sum((1, 3))
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
 @OPERATORS.add("blur")
 @dataclass(frozen=True)
 class GaussianBlur(Checked):
@@ -68,6 +79,8 @@ class GaussianBlur(Checked):
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 1
+    shown: ClassVar = (1.2, 2, 3)
+    identity: ClassVar = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation; 0 leaves the picture as it is", 0, 100, "pixels")] = 2.0
     minor: Annotated[float | None, Param("standard deviation along the minor axis", 0, 100, "pixels")] = None
     angle: Annotated[float, Param("direction of the major axis, clockwise from a row", -360, 360, "degrees")] = 0.0
@@ -95,6 +108,8 @@ class MotionBlur(Checked):
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 0
+    shown: ClassVar = (9, 15, 21)
+    identity: ClassVar = {"length": 0}
     length: Annotated[float, Param("length of the trace; 0 leaves the picture as it is", 0, 500, "pixels")] = 15.0
     angle: Annotated[float, Param("direction, counter-clockwise from a row", -360, 360, "degrees", drawn=(0, 180))] = (
         0.0
@@ -102,3 +117,18 @@ class MotionBlur(Checked):
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         return filtered(pixels, line(self.length, self.angle))
+
+
+@OPERATORS.add("defocus")
+@dataclass(frozen=True)
+class Defocus(Checked):
+    """Blur with a disk, as a lens that is out of focus does."""
+
+    stage: ClassVar[str] = "optics"
+    rank: ClassVar[int] = 2
+    shown: ClassVar = (2, 4, 7)
+    identity: ClassVar = {"radius": 0}
+    radius: Annotated[float, Param("radius of the disk; 0 leaves the picture as it is", 0, 100, "pixels")] = 4.0
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        return filtered(pixels, disk(self.radius))

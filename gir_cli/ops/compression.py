@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import cv2
 import numpy as np
 
+from gir_cli.errors import InputError
 from gir_cli.ops import OPERATORS
 from gir_cli.params import Checked, Param
 from gir_cli.rng import Rng
@@ -20,12 +21,22 @@ SUBSAMPLING = {
 
 
 def through(pixels: np.ndarray, extension: str, settings: list[int]) -> np.ndarray:
-    """Return `pixels` after 8-bit encoding as `extension` with OpenCV's `settings`, and decoding."""
+    """Return `pixels` after 8-bit encoding as `extension` with OpenCV's `settings`, and decoding.
+
+    Raises InputError where the format can't hold the size.
+    """
     levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    done, data = cv2.imencode(extension, cv2.cvtColor(levels, cv2.COLOR_RGB2BGR), settings)
-    assert done, extension
-    decoded = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return decoded.astype(np.float32) / np.float32(255)
+    height, width, channels = levels.shape
+    # OpenCV keeps colour as BGR; both ways of reading a file give the channels back in that order.
+    done, data = cv2.imencode(extension, levels[..., ::-1], settings) if _fits(levels, extension) else (False, None)
+    if not done:
+        raise InputError(f"{width} × {height} pixels are more than a {extension[1:]} file can hold")
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    return decoded.reshape(levels.shape)[..., ::-1].astype(np.float32) / np.float32(255)
+
+
+def _fits(levels: np.ndarray, extension: str) -> bool:
+    return max(levels.shape) <= {".jpg": 65500, ".webp": 16383}[extension]
 
 
 @OPERATORS.add("jpeg")
@@ -39,6 +50,8 @@ class Jpeg(Checked):
 
     stage: ClassVar[str] = "storage"
     rank: ClassVar[int] = 0
+    shown: ClassVar = (40, 20, 10)
+    identity: ClassVar = {}
     quality: Annotated[int, Param("quality", 1, 100)] = 40
     subsampling: Annotated[Literal["420", "422", "444"], Param("chroma subsampling")] = "420"
     dx: Annotated[int, Param("shift of the grid to the left", 0, 15, "pixels")] = 0
@@ -47,6 +60,22 @@ class Jpeg(Checked):
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         border = (self.dy, 0, self.dx, 0)
         shifted = cv2.copyMakeBorder(pixels, *border, cv2.BORDER_REFLECT_101) if any(border) else pixels
+        shifted = shifted.reshape(*shifted.shape[:2], -1)
         sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SUBSAMPLING[self.subsampling]]
         coded = through(shifted, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, self.quality, *sampling])
         return coded[self.dy :, self.dx :]
+
+
+@OPERATORS.add("webp")
+@dataclass(frozen=True)
+class WebP(Checked):
+    """Compress as lossy WebP, whose chroma is always halved."""
+
+    stage: ClassVar[str] = "storage"
+    rank: ClassVar[int] = 1
+    shown: ClassVar = (50, 20, 5)
+    identity: ClassVar = {}
+    quality: Annotated[int, Param("quality", 1, 100)] = 30
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        return through(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, self.quality])

@@ -10,7 +10,12 @@ import numpy as np
 
 from gir_cli.ops import OPERATORS
 from gir_cli.params import Checked, Param
-from gir_cli.rng import Rng, normal
+from gir_cli.rng import Rng, normal, uniform
+
+
+def sensor_noise(light: np.ndarray, shot: float, read: float, rng: Rng) -> np.ndarray:
+    """Return Gaussian noise of variance shot · light + read, for linear `light` of any shape."""
+    return np.sqrt(np.float32(shot) * light + np.float32(read)) * normal(rng, light.shape)
 
 
 @OPERATORS.add("noise")
@@ -25,6 +30,8 @@ class GaussianNoise(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 0
+    shown: ClassVar = (15, 25, 50)
+    identity: ClassVar = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation", 0, 255, "8-bit levels")] = 25.0
     kind: Annotated[Literal["color", "gray", "correlated"], Param("how pixels and channels depend")] = "color"
 
@@ -32,7 +39,7 @@ class GaussianNoise(Checked):
         height, width, channels = pixels.shape
         noise = normal(rng, (height, width, 1 if self.kind == "gray" else channels))
         if self.kind == "correlated":
-            noise = 3 * cv2.blur(noise, (3, 3), borderType=cv2.BORDER_REFLECT_101)
+            noise = 3 * cv2.blur(noise, (3, 3), borderType=cv2.BORDER_REFLECT_101).reshape(pixels.shape)
         noise *= np.float32(self.sigma / 255)
         return pixels + noise
 
@@ -47,8 +54,41 @@ class ShotNoise(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 1
+    shown: ClassVar = (400, 150, 60)
+    identity: ClassVar = {}
     peak: Annotated[float, Param("photons at white; fewer are noisier", 1, 1e6, "photons")] = 150.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         photons = np.maximum(pixels, 0) * np.float32(self.peak)
         return rng.poisson(photons).astype(np.float32) / np.float32(self.peak)
+
+
+@OPERATORS.add("speckle")
+@dataclass(frozen=True)
+class Speckle(Checked):
+    """Multiply each value by 1 + Gaussian noise."""
+
+    stage: ClassVar[str] = "sensor"
+    rank: ClassVar[int] = 2
+    shown: ClassVar = (25, 50, 80)
+    identity: ClassVar = {"sigma": 0}
+    sigma: Annotated[float, Param("standard deviation at white", 0, 255, "8-bit levels")] = 50.0
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        return pixels * (1 + np.float32(self.sigma / 255) * normal(rng, pixels.shape))
+
+
+@OPERATORS.add("impulse")
+@dataclass(frozen=True)
+class Impulse(Checked):
+    """Set pixels, all channels at once, to black or white, each with probability `density` / 2."""
+
+    stage: ClassVar[str] = "sensor"
+    rank: ClassVar[int] = 3
+    shown: ClassVar = (0.02, 0.05, 0.15)
+    identity: ClassVar = {"density": 0}
+    density: Annotated[float, Param("share of the pixels that are hit", 0, 1)] = 0.05
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        u = uniform(rng, (*pixels.shape[:2], 1))
+        return np.where(u < self.density / 2, np.float32(0), np.where(u >= 1 - self.density / 2, np.float32(1), pixels))

@@ -64,17 +64,18 @@ def _resized_rows(pixels: np.ndarray, after: int, kernel: str) -> np.ndarray:
 
 
 def resized(pixels: np.ndarray, width: int, height: int, kernel: str = "bicubic") -> np.ndarray:
-    """Return `pixels` (H, W, 3) at another size.
+    """Return `pixels` (H, W, C) at another size.
 
     `bicubic`, `bilinear` and `box` are antialiased when shrinking, as in MATLAB and Pillow;
     `nearest` takes one pixel; `area` is OpenCV's pixel-area mean, bilinear when enlarging.
     """
     if kernel == "nearest":
-        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).reshape(height, width, -1)
     if kernel == "area":
-        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
     tall = _resized_rows(pixels, height, kernel)
-    return cv2.transpose(_resized_rows(cv2.transpose(tall), width, kernel))
+    wide = _resized_rows(cv2.transpose(tall), width, kernel)
+    return cv2.transpose(wide).reshape(height, width, -1)
 
 
 @OPERATORS.add("down")
@@ -84,6 +85,8 @@ class Down(Checked):
 
     stage: ClassVar[str] = "sampling"
     rank: ClassVar[int] = 0
+    shown: ClassVar = (2, 4, 8)
+    identity: ClassVar = {"factor": 1}
     factor: Annotated[float, Param("by how much each side shrinks; 1 leaves the picture as it is", 1, 64)] = 4.0
     shrink: Annotated[Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that shrinks")] = (
         "bicubic"

@@ -1,33 +1,34 @@
-"""What lies between the scene and the lens: rain, haze."""
+"""What falls between the scene and the lens, or sticks to it: rain, snow, drops."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 
 from gir_cli.ops import OPERATORS
-from gir_cli.ops.blur import filtered, gaussian, line
-from gir_cli.ops.resample import bicubic
+from gir_cli.ops.blur import blurred, disk, filtered, gaussian, line
 from gir_cli.params import Checked, Param
 from gir_cli.rng import Rng, uniform
 
 
-def streaks(seeds: np.ndarray, length: float, angle: float, width: float) -> np.ndarray:
-    """Return `seeds` (H, W) drawn out along `angle`, each seed's brightest pixel as bright as the seed.
+def seeds(rng: Rng, shape: tuple[int, ...], density: float, weakest: float) -> np.ndarray:
+    """Return zeros (H, W), but with probability `density` a strength, uniform from `weakest` to 1."""
+    hit = uniform(rng, shape) < density
+    layer = np.zeros(shape, dtype=np.float32)
+    layer[hit] = weakest + (1 - weakest) * uniform(rng, (np.count_nonzero(hit),))
+    return layer
 
-    The line is thickened by a Gaussian of sigma `width`, and the kernel's peak is 1.
-    """
-    kernel = line(length, angle)
-    if width > 0:
-        edge = math.ceil(3 * width)
-        kernel = cv2.copyMakeBorder(kernel, edge, edge, edge, edge, cv2.BORDER_CONSTANT)
-        kernel = cv2.sepFilter2D(kernel, -1, gaussian(width), gaussian(width), borderType=cv2.BORDER_CONSTANT)
-    return filtered(seeds, kernel / kernel.max())
+
+def thickened(kernel: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Return `kernel` convolved with kernel `by`, both odd, at the full size and with a peak of 1."""
+    down, across = (side // 2 for side in by.shape)
+    wide = cv2.copyMakeBorder(kernel, down, down, across, across, cv2.BORDER_CONSTANT)
+    wide = cv2.filter2D(wide, -1, by, borderType=cv2.BORDER_CONSTANT)
+    return wide / wide.max()
 
 
 @OPERATORS.add("rain")
@@ -41,6 +42,8 @@ class Rain(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 0
+    shown: ClassVar = (0.0003, 0.0007, 0.0012)
+    identity: ClassVar = {"density": 0}
     density: Annotated[float, Param("streaks per pixel; 0 leaves the picture as it is", 0, 0.1)] = 0.0007
     length: Annotated[float, Param("length of a streak", 1, 500, "pixels")] = 30.0
     width: Annotated[float, Param("deviation of the Gaussian that thickens a streak", 0, 20, "pixels")] = 0.9
@@ -48,57 +51,76 @@ class Rain(Checked):
     angle: Annotated[float, Param("lean from the vertical", -90, 90, "degrees", drawn=(-45, 45))] = 0.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        shape = pixels.shape[:2]
-        seeds = (uniform(rng, shape) < self.density) * (0.5 + 0.5 * uniform(rng, shape))
-        layer = streaks(seeds.astype(np.float32), self.length, 90 + self.angle, self.width)
-        return pixels + np.float32(self.strength) * np.clip(layer, 0, 1)[..., None]
+        drops = seeds(rng, pixels.shape[:2], self.density, weakest=0.5)
+        soft = gaussian(self.width) if self.width > 0 else np.ones(1, dtype=np.float32)
+        streaks = filtered(drops, thickened(line(self.length, 90 + self.angle), np.outer(soft, soft)))
+        return pixels + np.float32(self.strength) * np.clip(streaks, 0, 1)[..., None]
 
 
-@lru_cache(maxsize=64)
-def _between(nodes: int, cell: int, count: int) -> np.ndarray:
-    """Return weights (count, nodes): cubic interpolation at each pixel between nodes `cell` pixels apart."""
-    away = np.arange(count)[:, None] / cell - np.arange(nodes)
-    weights = bicubic(away)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+#: Flakes of snow: size, and the share of all flakes.
+FLAKES = ((0.6, 0.55), (1.0, 0.3), (1.7, 0.15))
 
 
-def fractal(rng: Rng, height: int, width: int) -> np.ndarray:
-    """Return smooth noise (height, width) that spans [0, 1].
-
-    Uniform grids with cells of 128, 64, 32 and 16 pixels, enlarged by cubic interpolation and
-    added with weights 1, 1/2, 1/4, 1/8.
-    """
-    field = np.zeros((height, width), dtype=np.float32)
-    for octave, cell in enumerate((128, 64, 32, 16)):
-        tall, wide = math.ceil(height / cell) + 1, math.ceil(width / cell) + 1
-        grid = uniform(rng, (tall, wide)) * np.float32(0.5**octave)
-        field += _between(tall, cell, height) @ grid @ _between(wide, cell, width).T
-    field -= field.min()
-    return field / max(float(field.max()), 1e-6)
-
-
-@OPERATORS.add("haze")
+@OPERATORS.add("snow")
 @dataclass(frozen=True)
-class Haze(Checked):
-    """Mix the scene with airlight by depth: x · t + airlight · (1 − t), t = exp(−beta · depth).
+class Snow(Checked):
+    """Cover the picture with flakes of three sizes, each size smeared along a direction of its own.
 
-    After Koschmieder's law, on sRGB values. The depth is procedural: a ramp that is far at the top
-    and near at the bottom, 0.8 (1 − y / H)², plus 0.2 of smooth noise, divided by its maximum.
+    A flake is a disk of radius 2.2 pixels times its size, drawn out by 4 pixels times its size
+    within 30 degrees of the vertical, and as strong as a uniform draw from [0.6, 1]. Where flakes
+    overlap the strongest counts; it covers up to 0.9 of what lies behind.
+    """
+
+    stage: ClassVar[str] = "scene"
+    rank: ClassVar[int] = 1
+    shown: ClassVar = (0.001, 0.004, 0.01)
+    identity: ClassVar = {"density": 0}
+    density: Annotated[float, Param("flakes per pixel; 0 leaves the picture as it is", 0, 0.1)] = 0.004
+
+    def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
+        cover = np.zeros(pixels.shape[:2], dtype=np.float32)
+        for size, share in FLAKES:
+            flake = thickened(line(4 * size, rng.uniform(60, 120)), disk(2.2 * size))
+            layer = filtered(seeds(rng, cover.shape, self.density * share, weakest=0.6), flake)
+            cover = np.maximum(cover, layer)
+        cover = np.float32(0.9) * np.clip(cover, 0, 1)[..., None]
+        return pixels * (1 - cover) + cover
+
+
+@OPERATORS.add("drops")
+@dataclass(frozen=True)
+class Drops(Checked):
+    """Put raindrops on the lens: ellipses about 8 to 24 pixels in radius, with a soft edge of 3 pixels.
+
+    A drop bends the light of the whole scene: inside it is the mean of the picture, blurred by 4
+    pixels, and of its mirror image upside down, a little brighter (× 1.05 + 0.05).
     """
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 2
-    beta: Annotated[float, Param("density; 0 leaves the picture as it is", 0, 20)] = 1.2
-    airlight: Annotated[float, Param("brightness of the haze", 0, 1)] = 0.9
-    top: Annotated[float, Param("where on the ramp the first row lies, 0 far to 1 near; for crops", 0, 1)] = 0.0
-    span: Annotated[float, Param("how much of the ramp the picture covers; for crops", 0, 1)] = 1.0
+    shown: ClassVar = (15, 40, 80)
+    identity: ClassVar = {"count": 0}
+    count: Annotated[int, Param("number of drops; 0 leaves the picture as it is", 0, 10000)] = 40
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        clear = np.exp(np.float32(-self.beta) * self._depth(rng, *pixels.shape[:2]))[..., None]
-        return pixels * clear + np.float32(self.airlight) * (1 - clear)
+        soft = blurred(pixels, 4)
+        inside = np.float32(1.05 / 2) * (soft + soft[::-1]) + np.float32(0.05)
+        cover = np.zeros(pixels.shape[:2], dtype=np.float32)
+        for _ in range(self.count):
+            drop(cover, rng)
+        return pixels + cover[..., None] * (inside - pixels)
 
-    def _depth(self, rng: Rng, height: int, width: int) -> np.ndarray:
-        down = self.top + self.span * np.arange(height, dtype=np.float32) / height
-        depth = 0.8 * (1 - down[:, None]) ** 2 + 0.2 * fractal(rng, height, width)
-        # A crop doesn't hold the whole scene's maximum; 0.9 is about what whole scenes have.
-        return depth / (depth.max() if self.span == 1 else np.float32(0.9))
+
+def drop(cover: np.ndarray, rng: Rng) -> None:
+    """Raise `cover` (H, W) to 1 inside one random ellipse; over its edge it falls to 0 within 3 pixels."""
+    height, width = cover.shape
+    x, y = rng.uniform(0, width), rng.uniform(0, height)
+    radius, stretch = rng.uniform(8, 24), rng.uniform(0.8, 1.25)
+    rows, columns = _around(y, radius * stretch + 2, height), _around(x, radius / stretch + 2, width)
+    away = np.hypot((rows[:, None] - y) / stretch, (columns - x) * stretch)
+    near = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    np.maximum(near, np.clip((radius - away) / 3 + 0.5, 0, 1), out=near, casting="same_kind")
+
+
+def _around(centre: float, reach: float, size: int) -> np.ndarray:
+    return np.arange(max(math.floor(centre - reach), 0), min(math.ceil(centre + reach) + 1, size))
