@@ -23,7 +23,8 @@ class Param:
     """What a field's annotation says beside its type.
 
     `low` and `high` bound numbers, both inclusive. `drawn` is the interval from which a chain
-    draws the value where its text leaves it out; such a field has no fixed default there.
+    draws the value where its text leaves it out; such a field has no fixed default there. `metavar`
+    stands for the value in the help of the command line.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Param:
     high: float = math.inf
     unit: str = ""
     drawn: tuple[float, float] | None = None
+    metavar: str = ""
 
     @property
     def range(self) -> str:
@@ -58,29 +60,41 @@ class Field:
         """The allowed values as text."""
         return "one of " + ", ".join(self.choices) if self.choices else self.param.range
 
+    @property
+    def flag(self) -> str:
+        """The field's name as a command-line option."""
+        return "--" + self.name.replace("_", "-")
+
     def check(self, value: Any, owner: str) -> Any:
-        """Return `value` in the field's type, or raise UsageError naming the allowed range."""
+        """Return `value` in the field's type, or raise UsageError naming the allowed range.
+
+        `owner` is what the parameter belongs to, such as an operator; '--' is the command line.
+        """
         if value is None and self.optional:
             return None
         if self.choices:
             if value not in self.choices:
                 hint = nearest(str(value), self.choices)
-                raise UsageError(f"{owner}: {self.name}={value} is none of {', '.join(self.choices)}{hint}")
+                raise self._refused(owner, value, f"is none of {', '.join(self.choices)}{hint}")
             return value
         if self.type in (int, float):
             return self._number(value, owner)
         if not isinstance(value, self.type):
-            raise UsageError(f"{owner}: {self.name}={value} is no {self.type.__name__}")
+            raise self._refused(owner, value, f"is no {self.type.__name__}")
         return value
+
+    def _refused(self, owner: str, value: Any, why: str) -> UsageError:
+        named = f"{self.flag}={value}" if owner == "--" else f"{owner}: {self.name}={value}"
+        return UsageError(f"{named} {why}")
 
     def _number(self, value: Any, owner: str) -> int | float:
         kind = "a whole number" if self.type is int else "a number"
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UsageError(f"{owner}: {self.name}={value} is not {kind}")
+            raise self._refused(owner, value, f"is not {kind}")
         if self.type is int and value != int(value):
-            raise UsageError(f"{owner}: {self.name}={value} is not {kind}")
+            raise self._refused(owner, value, f"is not {kind}")
         if not self.param.low <= value <= self.param.high:
-            raise UsageError(f"{owner}: {self.name}={value:g} is out of range ({self.param.range})")
+            raise self._refused(owner, f"{value:g}", f"is out of range ({self.param.range})")
         return self.type(value)
 
     def read(self, text: str, owner: str) -> Any:
@@ -91,7 +105,7 @@ class Field:
             number = float(text)
         except ValueError:
             kind = "a whole number" if self.type is int else "a number"
-            raise UsageError(f"{owner}: {self.name}={text} is not {kind}") from None
+            raise self._refused(owner, text, f"is not {kind}") from None
         return self.check(number, owner)
 
 

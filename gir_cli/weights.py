@@ -11,8 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,12 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gir_cli import records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS, Description
 from gir_cli.params import params_of
 
-FORMAT = 1
 LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
-LONGEST = 16 << 20  # bytes of a safetensors header
 
 
 def configured(name: str, config: Mapping[str, Any]) -> Any:
@@ -94,7 +92,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -
     """Write `tensors` and `record` to `path`, aside first, then renamed."""
     data = write_tensors(
         {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-        {"gir": json.dumps({"format": FORMAT, **record})},
+        {"gir": json.dumps({"format": records.FORMAT, **record})},
     )
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -107,7 +105,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -
 def load(path: Path) -> Model:
     """Return the model in weights file `path`, in fp32 on the CPU; WeightsError says what is wrong with it."""
     data = _read(path)
-    record = header_record(data, path)
+    record = records.record(path)
     try:
         tensors = read_tensors(data)
         network = built(record["model"], record["config"])
@@ -129,20 +127,6 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def header_record(data: bytes, path: Path) -> dict[str, Any]:
-    """Return the record in a weights file's header; `data` holds the file's beginning at least."""
-    length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else LONGEST + 1
-    if length > LONGEST or len(data) < 8 + length:
-        raise WeightsError(f"{path}: not a safetensors file, or cut short")
-    try:
-        record = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["gir"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise WeightsError(f"{path}: holds no record of gir (gir convert reads other checkpoints)") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise WeightsError(f"{path}: written in a format that this version does not know")
-    return record
-
-
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
     for name in [*(expected.keys() - tensors.keys()), *(tensors.keys() - expected.keys())]:
@@ -154,21 +138,6 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: '{name}' holds values that are not finite")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-
-
-def found(name: str, places: Iterable[Path]) -> Path:
-    """Return the file of the weights called `name`: an explicit path, or NAME.safetensors in one of `places`.
-
-    Raises WeightsError naming every place that was searched.
-    """
-    places = list(places)
-    if "/" in name or name.endswith((".safetensors", ".pth", ".pt")):
-        return Path(name)
-    for place in places:
-        if (path := place / f"{name}.safetensors").is_file():
-            return path
-    searched = ", ".join(str(place) for place in places)
-    raise WeightsError(f"no weights are called '{name}' (searched: {searched})")
 
 
 def config_of(network: nn.Module) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def train(
 def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> Iterator[Report]:
     clock = Clock(run)
     # Addresses are asked for only a few steps ahead, when the length of a timed run is already known.
-    stream = batches(run.samples, (address(step, run.settings) for step in itertools.count(run.step)), run.limits.workers)
+    stream = batches(
+        run.samples, (address(step, run.settings) for step in itertools.count(run.step)), run.limits.workers
+    )
     while run.step < run.settings.steps:
         loss = run.update(*clock.next(stream))
         run.seconds = clock.before + clock.slice

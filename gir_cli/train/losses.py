@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+
 def l1(restored: Tensor, clean: Tensor) -> Tensor:
     """Mean absolute error."""
     return (restored - clean).abs().mean()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gir_cli import __version__
 from gir_cli.data import Photographs, Samples, psnr, to_float
+from gir_cli.devices import fast_precision, keep_freed_memory
 from gir_cli.errors import GirError, UsageError
 from gir_cli.models import MODELS
 from gir_cli.params import params_of
@@ -54,6 +55,7 @@ class Run:
     """A network in training with all its state."""
 
     def __init__(self, settings: Settings, photographs: Photographs, folder: Path, limits: Limits) -> None:
+        keep_freed_memory()
         self.settings, self.folder, self.limits = settings, folder, limits
         self.device = torch.device(limits.device)
         self.digest = photographs.digest
@@ -63,7 +65,8 @@ class Run:
         self.network = self._network().to(self.device, memory_format=torch.channels_last)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimizers = optimizers(self.network, settings)
-        self.bf16 = settings.precision == "bf16" or (settings.precision == "auto" and bf16_is_fast(self.device))
+        fast = fast_precision(self.device) == torch.bfloat16
+        self.bf16 = settings.precision == "bf16" or (settings.precision == "auto" and fast)
         self.step, self.images, self.skipped, self.row, self.seconds = 0, 0, 0, 0, 0.0
         self.best, self.parents = -math.inf, []
 
@@ -185,11 +188,3 @@ class Run:
             "license": about.get("license", ""),
             "parents": self.parents,
         }
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Say whether bf16 is worth it: on GPUs that have it, and on CPUs with AMX or AVX512-BF16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return device.type == "cpu" and any(check() for check in checks if check)

@@ -1,0 +1,130 @@
+"""gir restore: restore images with one model."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gir_cli import provenance, records
+from gir_cli.batch import Placing
+from gir_cli.cli.batch import Batch, Job, Result, Running
+from gir_cli.cli.options import spread
+from gir_cli.cli.places import DEFAULT_MODEL, weights_places
+from gir_cli.errors import UsageError
+from gir_cli.image import Image, Saving, check_size, named
+from gir_cli.params import Checked, Param
+
+if TYPE_CHECKING:
+    from gir_cli.restore import Restorer
+
+EPILOG = """Examples:
+
+  gir restore in.jpg                              in.restored.jpg here, or stdout in a pipe
+  gir restore -r photos/ -o better/               a tree, mirrored
+  gir degrade --noise 25 in.png | gir restore > out.png
+  gir restore --strength 0.6 old.tif -o new.tif   keeps 40 % of the input
+"""
+
+
+@dataclass(frozen=True)
+class Restoring(Checked):
+    """How images are restored."""
+
+    model: Annotated[
+        str | None, Param("weights: a name that gir models lists, or a file; GIR_MODEL says another default")
+    ] = None
+    device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"], Param("arithmetic; auto takes what is fast and agrees with fp32")
+    ] = "auto"
+    threads: Annotated[int | None, Param("threads of the model; all cores if not given", 1, 1024)] = None
+    tile: Annotated[str, Param("auto, off, or the side of the tiles in pixels")] = "auto"
+    overlap: Annotated[
+        int | None, Param("pixels by which tiles overlap; what the model needs if not given", 0, 4096)
+    ] = None
+    strength: Annotated[float, Param("how much of the result is mixed with the input", 0, 1)] = 1.0
+    tta: Annotated[bool, Param("average the 8 flips and rotations; 8 times slower")] = False
+    passes: Annotated[int, Param("how many times the model is applied", 1, 100)] = 1
+    no_provenance: Annotated[bool, Param("leave out the record of what was done")] = False
+
+
+@spread
+def restore(
+    operands: Annotated[list[str] | None, typer.Argument(metavar="[FILE|DIR|-]...", show_default=False)] = None,
+    restoring: Restoring = Restoring(),
+    placing: Placing = Placing(),
+    saving: Saving = Saving(),
+    running: Running = Running(),
+) -> int:
+    """Restore images with one model: noise, blur, compression, rain, haze, darkness and damage, in any mixture.
+
+    The model is blind: it is told nothing about what is wrong with an image. Depth, transparency, gray,
+    orientation, profile and metadata of the input are kept.
+    """
+    tile = _tile(restoring.tile)
+    batch = Batch(placing, saving, running, suffix=".restored", since=0.0)
+    if running.dry_run:
+        return batch.run(list(operands or ()), lambda job: Result(job.item, job.pages), inside=True)
+    restorer = _Later(restoring, tile)
+    return batch.run(list(operands or ()), restorer.act, inside=False)
+
+
+def _tile(text: str) -> int | None | Literal["off"]:
+    if text in ("auto", "off"):
+        return None if text == "auto" else "off"
+    if text.isdecimal() and 16 <= int(text) <= 65536:
+        return int(text)
+    raise UsageError(f"--tile={text} is none of auto, off, or a number of pixels from 16 to 65536")
+
+
+class _Later:
+    """The restorer, made when the first image is there: torch is not imported for a batch with nothing to do."""
+
+    def __init__(self, restoring: Restoring, tile: Any) -> None:
+        self.restoring, self.tile = restoring, tile
+        self.path = records.find(restoring.model or os.environ.get("GIR_MODEL") or DEFAULT_MODEL, weights_places())
+        self._restorer: Restorer | None = None
+
+    @property
+    def restorer(self) -> Restorer:
+        if self._restorer is None:
+            from gir_cli.restore import Restorer, Way
+
+            wanted = self.restoring
+            way = Way(
+                device=wanted.device,
+                precision=wanted.precision,
+                threads=wanted.threads,
+                tile=self.tile,
+                overlap=wanted.overlap,
+                strength=wanted.strength,
+                tta=wanted.tta,
+                passes=wanted.passes,
+            )
+            self._restorer = Restorer(self.path, way)
+        return self._restorer
+
+    def act(self, job: Job) -> Result:
+        if job.item.skipped:
+            return Result(job.item, [])
+        begun = time.monotonic()
+        pages = [self._restored(image, job) for image in job.pages]
+        facts = {**self.restorer.facts, "seconds": round(time.monotonic() - begun, 3)}
+        return Result(job.item, pages, record=self._record(job), facts=facts)
+
+    def _restored(self, image: Image, job: Job) -> Image:
+        scale = self.restorer.scale
+        if job.item.format:
+            check_size(named(job.item.format), image.width * scale, image.height * scale)
+        return image.replaced(self.restorer(image.visible()))
+
+    def _record(self, job: Job) -> str | None:
+        if self.restoring.no_provenance:
+            return None
+        default = asdict(Restoring())
+        options = {name: value for name, value in asdict(self.restoring).items() if value != default[name]}
+        return provenance.record(job.data, options=options, model=self.restorer.name, weights=self.restorer.digest)

@@ -1,0 +1,77 @@
+"""What a device is, has and does well."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+from torch import nn
+
+from gir_cli.errors import UsageError
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device called `name`, or the best there is for "auto"; UsageError if it isn't there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, ValueError):
+        raise UsageError(f"--device={name} is not on this machine (auto, cpu, cuda, cuda:N, mps)") from None
+    return device
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """Return the type in which dense convolutions are fast on `device`.
+
+    bf16 on GPUs that have it, and on CPUs with AMX or AVX512-BF16; elsewhere it may be slower than fp32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    fast = device.type == "cpu" and any(check() for check in checks if check)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on `device`; for the CPU, what the system says is available."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 4 << 30
+
+
+def place_channels_last(network: nn.Module) -> None:
+    """Lay the network's kernels out channels last; only they have four dimensions for sure."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.to(memory_format=torch.channels_last)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep large freed blocks for the next operation instead of giving them back.
+
+    Its default maps and unmaps every activation over 32 MiB, and the page faults cost up to half of
+    the time at 512×512 and above. Other C libraries are left as they are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+        mallopt(option, value)
+
+
+def use_threads(count: int | None) -> None:
+    """Let operations use `count` threads; None leaves torch's own choice."""
+    if count:
+        torch.set_num_threads(count)
