@@ -129,6 +129,13 @@ def test_a_tiff_bomb_is_refused_from_its_header():
         decode(bytes(blob))
 
 
+def test_a_jpeg_of_endless_scans_is_refused():
+    blob = encode(Image(np.zeros((8, 8, 3), np.float32)), "jpeg").data
+    scan = blob[blob.index(b"\xff\xda") : -2]
+    with pytest.raises(InputError, match="500 scans"):
+        decode(blob[:-2] + 600 * scan + b"\xff\xd9")
+
+
 def test_max_pixels_is_the_callers():
     blob = encode(Image(np.zeros((10, 20, 3), np.float32))).data
     assert decode(blob, max_pixels=200).width == 20

@@ -203,14 +203,14 @@ class TestJpegXl:
         values = np.resize(photo, (*size, 3))
         blob = imagecodecs.jpegxl_encode(values, lossless=True, usecontainer=container, effort=1)
         found = read_header(blob)
-        assert (found.height, found.width) == size
+        assert (found.height, found.width, found.bits) == (*size, 8)
         np.testing.assert_array_equal(eight_bits(decode(blob)), values)
 
 
 class TestTiff:
     @pytest.mark.parametrize("compression", [None, "zlib", "packbits", "lzma", "lzw", "zstd", "jpeg", "webp"])
     def test_compressions(self, photo, compression):
-        if compression in ("lzw", "zstd", "jpeg", "webp"):
+        if compression in ("packbits", "lzw", "zstd", "jpeg", "webp"):
             pytest.importorskip("imagecodecs")
         image = decode(tiff(photo, compression=compression, photometric="rgb"))
         if compression in ("jpeg", "webp"):
@@ -225,6 +225,20 @@ class TestTiff:
         exif[0x112] = 6
         image = decode(saved(turned, "TIFF", compression="tiff_lzw", exif=exif))
         np.testing.assert_array_equal(eight_bits(image), photo)
+
+    def test_every_page_and_kind_of_lzw_without_imagecodecs(self, photo, monkeypatch):
+        monkeypatch.setattr(tifffile.tifffile.TiffPage, "asarray", _without_lzw)
+        for mode in ("1", "L", "P", "RGB"):
+            pages = [PIL.fromarray(values).convert(mode) for values in (photo, photo[::-1])]
+            blob = saved(pages[0], "TIFF", compression="tiff_lzw", save_all=True, append_images=pages[1:])
+            for image, page in zip(decode_all(blob), pages, strict=True):
+                np.testing.assert_array_equal(eight_bits(image), np.asarray(page.convert("RGB")))
+
+    def test_planes_of_lzw_without_imagecodecs_are_refused(self, photo, monkeypatch):
+        blob = tiff(np.moveaxis(photo, 2, 0), photometric="rgb", planarconfig="separate")
+        monkeypatch.setattr(tifffile.tifffile.TiffPage, "asarray", _without_lzw)
+        with pytest.raises(InputError, match="needs the Python package imagecodecs"):
+            decode(blob)
 
     @pytest.mark.parametrize("order", "<>")
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -363,6 +377,13 @@ def test_the_gps_and_exif_of_a_tiff_reach_a_jpeg(photo):
         "2001:02:03 04:05:06",
         "N",
     )
+
+
+def test_the_resolution_of_a_scan_stays_in_a_tiff(photo):
+    image = decode(saved(PIL.fromarray(photo), "TIFF", dpi=(600, 300)))
+    assert PIL.open(io.BytesIO(encode(image).data)).info["dpi"] == (600, 300)
+    tags = PIL.open(io.BytesIO(encode(image, "jpeg").data)).getexif()
+    assert (tags[282], tags[283], tags[296]) == (600, 300, 2)
 
 
 @pytest.mark.parametrize("gray", [False, True])

@@ -84,7 +84,7 @@ def turned(values: np.ndarray, orientation: int) -> np.ndarray:
 def as_float(values: np.ndarray, white: float) -> np.ndarray:
     """Return float32 samples with `white` at 1; floats are refused if they are not finite."""
     if values.dtype != np.float32:
-        return values.astype(np.float32) / np.float32(white)
+        return np.divide(values, np.float32(white), dtype=np.float32)
     if not np.isfinite(values).all():
         raise InputError("holds NaN or infinite values")
     return values

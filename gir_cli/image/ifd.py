@@ -9,6 +9,7 @@ from typing import TypeAlias
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _NEXT = 4  # bytes of the offset to the next directory
+_RESOLUTION, _UNIT = {282, 283, 296}, 296
 _DESCRIPTIVE = {270, 271, 272, 305, 306, 315, 33432}  # description, make, model, software, date, artist, copyright
 
 
@@ -54,7 +55,7 @@ def exif_of(tiff: bytes) -> bytes | None:
         below = _below(tiff, whole)
     except struct.error:
         return None
-    above = {tag: entry for tag, entry in whole.items() if tag in _DESCRIPTIVE}
+    above = _description(whole)
     if not above and not below:
         return None
     order = order_of(tiff)
@@ -72,10 +73,17 @@ def with_exif(tiff: bytes, exif: bytes) -> bytes:
     (at,) = struct.unpack_from(order + "I", tiff, 4)
     (count,) = struct.unpack_from(order + "H", tiff, at)
     (following,) = struct.unpack_from(order + "I", tiff, at + 2 + 12 * count)
-    above = directory(tiff, at) | {tag: entry for tag, entry in extra.items() if tag in _DESCRIPTIVE}
+    above = directory(tiff, at) | _description(extra)
     tiff += b"\0" * (len(tiff) % 2)
     body, start = _tree(above, _below(exif, extra), len(tiff), order, following)
     return tiff[:4] + struct.pack(order + "I", start) + tiff[8:] + body
+
+
+def _description(above: Directory) -> Directory:
+    """Return the entries that describe the picture, its resolution among them where it has a unit."""
+    has_unit = _UNIT in above and any(above[_UNIT].body[:2].strip(b"\0\1"))
+    tags = _DESCRIPTIVE | (_RESOLUTION if has_unit else set())
+    return {tag: entry for tag, entry in above.items() if tag in tags}
 
 
 def _below(data: bytes, above: Directory) -> dict[int, Directory]:

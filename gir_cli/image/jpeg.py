@@ -19,6 +19,7 @@ _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 _LARGEST = 65533  # bytes a segment holds beside its length
+_MOST_SCANS = 500  # more is no photograph but an attack on the decoder's time
 _APP0, _APP1, _APP2, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _SOS, _EOI = 0xDA, 0xD9
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -58,8 +59,11 @@ def header(data: bytes) -> Header:
 def read(data: bytes, header: Header) -> Samples:
     """Decode; libjpeg sees no metadata, so it has less to complain about."""
     parts = list(segments(data))
+    rest = data[parts[-1][2] + _length(parts[-1]) :]
+    if rest.count(b"\xff\xda") > _MOST_SCANS:
+        raise InputError(f"a JPEG of more than {_MOST_SCANS} scans is refused")
     pixels = [part for part in parts if not (_APP0 < part[0] <= 0xEF and part[0] != _APP14) and part[0] != _COM]
-    values = opencv.unpack(b"\xff\xd8" + _joined(pixels) + data[parts[-1][2] + _length(parts[-1]) :], "JPEG")
+    values = opencv.unpack(b"\xff\xd8" + _joined(pixels) + rest, "JPEG")
     metadata = _metadata(parts)
     notes = ("CMYK is converted to RGB, without its profile",) if header.channels == 4 else ()
     if header.channels == 4:

@@ -42,13 +42,37 @@ def _codestream(data: bytes) -> bytes:
 
 
 def header(data: bytes) -> Header:
-    """Read the codestream's SizeHeader (annex C.2) and the bit depth (annex D.3)."""
+    """Read the codestream's SizeHeader and, from ImageMetadata, the bit depth (annexes D.2 and D.3)."""
     bits = _Bits(_codestream(data)[2:])
+    width, height = _size(bits)
+    depth, count = _depth(bits)
+    return Header("jxl", width, height, 3, count, depth, 1, False)
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
     small = bits.take(1)
     height = _side(bits, small)
     ratio = bits.take(3)
     width = _side(bits, small) if ratio == 0 else height * _RATIOS[ratio][0] // _RATIOS[ratio][1]
-    return Header("jxl", width, height, 3, 16, "16", 1, False)
+    return width, height
+
+
+def _depth(bits: _Bits) -> tuple[str, int]:
+    """Return the depth and the bits a sample; 8 where a preview or an animation stands before them."""
+    if bits.take(1):  # all_default
+        return "8", 8
+    if bits.take(1):  # extra_fields
+        bits.take(3)  # orientation
+        if bits.take(1):  # intrinsic size
+            _size(bits)
+        if bits.take(1) or bits.take(1):  # preview, animation
+            return "8", 8
+    if bits.take(1):  # float samples
+        kind = bits.take(2)
+        return "float", (32, 16, 24)[kind] if kind < 3 else 1 + bits.take(6)
+    kind = bits.take(2)
+    count = (8, 10, 12)[kind] if kind < 3 else 1 + bits.take(6)
+    return "8" if count <= 8 else "16", count
 
 
 def _side(bits: _Bits, small: int) -> int:
@@ -64,6 +88,9 @@ def read(data: bytes, header: Header) -> Samples:
     notes = ()
     if values.ndim == 4 or (values.ndim == 3 and values.shape[2] > 4):
         notes, values = (f"animated: only the first of {len(values)} frames is read",), values[0]
+    size = header.height, header.width
+    if values.ndim == 2 and values.shape not in (size, size[::-1]):  # one line of gray and alpha lost an axis
+        values = values.reshape(*size, 2)
     if values.ndim == 2:
         values = values[:, :, None]
     values = values.astype(np.float32) if values.dtype.kind == "f" else values

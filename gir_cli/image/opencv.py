@@ -32,6 +32,15 @@ def unpack(data: bytes, name: str) -> np.ndarray:
     return rgb(values)
 
 
+def unpack_page(data: bytes, number: int) -> np.ndarray | None:
+    """Return page `number`, from 0, of a TIFF file as `unpack` does, or None."""
+    try:
+        done, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(number, number + 1))
+    except cv2.error:
+        return None
+    return rgb(pages[0]) if done and pages else None
+
+
 def pack(extension: str, values: np.ndarray, params: Sequence[int] = (), metadata: dict[int, bytes] | None = None):
     """Return the file's bytes for `values` (H, W, C), RGB order; `metadata` by OpenCV's own numbers."""
     kinds = list(metadata or {})

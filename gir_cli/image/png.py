@@ -64,6 +64,8 @@ def read(data: bytes, header: Header) -> Samples:
     first = dict(reversed(parts))
     values = _narrowed(values, first)
     notes = (f"animated: only the first of {header.frames} frames is read",) if header.frames > 1 else ()
+    if b"cICP" in first and b"iCCP" not in first:
+        notes += ("its cICP colour description is left out: the colours are taken as sRGB",)
     return whole(values, _metadata(parts), notes)
 
 

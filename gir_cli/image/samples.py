@@ -39,5 +39,9 @@ class Options:
 
 def whole(values: np.ndarray, metadata: Metadata = NOTHING, notes: tuple[str, ...] = ()) -> Samples:
     """Return samples whose white is their type's largest value, turned as their EXIF says."""
-    white = 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)
-    return Samples(values, white, metadata, orientation(metadata.exif), notes)
+    return Samples(values, white_of(values), metadata, orientation(metadata.exif), notes)
+
+
+def white_of(values: np.ndarray) -> float:
+    """Return what is white in samples that use all of their type."""
+    return 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)

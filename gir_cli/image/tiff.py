@@ -14,7 +14,7 @@ from gir_cli.errors import InputError
 from gir_cli.image import ifd, opencv
 from gir_cli.image.header import Header
 from gir_cli.image.metadata import Metadata, packet, without_record
-from gir_cli.image.samples import Options, Samples
+from gir_cli.image.samples import Options, Samples, white_of
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print what it also raises, or mends
 
@@ -48,7 +48,7 @@ def _header(page: tifffile.TiffPage, count: int) -> Header:
 def read(data: bytes, header: Header) -> Samples:
     """Decode the first page."""
     with _opened(data) as pages:
-        found = _page(pages[0], data, first=True)
+        found = _page(pages[0], data)
     notes = (f"only the first of {header.frames} pages is read",) if header.frames > 1 else ()
     return Samples(found.values, found.white, found.metadata, found.turned, found.notes + notes)
 
@@ -60,22 +60,33 @@ def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
             found = _header(page, len(pages))
             if found.width * found.height > max_pixels:
                 raise InputError(f"page {number + 1} has more than {max_pixels} pixels")
-            yield _page(page, data, first=number == 0)
+            yield _page(page, data)
 
 
-def _page(page: tifffile.TiffPage, data: bytes, *, first: bool) -> Samples:
+def _page(page: tifffile.TiffPage, data: bytes) -> Samples:
     _refuse_the_unknown(page)
     turned = page.tags.valueof(_ORIENTATION, 1)
     try:
-        values = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error) or not first:
+        values, white = _plain_type(_interleaved(page.asarray(), page), page)
+    except (ValueError, ImportError) as error:
+        if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
             raise
-        values, turned = opencv.unpack(data, "TIFF"), 1  # OpenCV has turned it already
-    else:
-        values = _interleaved(values, page)
-    values, white = _plain_type(values, page)
+        values, white, turned = *_by_opencv(page, data), 1  # OpenCV turns it upright unasked
     return Samples(values, white, _metadata(page, data), turned if 1 <= turned <= 8 else 1)
+
+
+def _by_opencv(page: tifffile.TiffPage, data: bytes) -> tuple[np.ndarray, float]:
+    """Return samples and white of a page whose compression tifffile cannot undo by itself.
+
+    Not of separate planes: those OpenCV turns to garbage without an error.
+    """
+    compression = getattr(page.compression, "name", page.compression)
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        raise InputError(f"a TIFF of {compression} planes needs the Python package imagecodecs")
+    values = opencv.unpack_page(data, page.index)
+    if values is None or values.shape[:2] not in (page.shape[:2], page.shape[1::-1]):
+        raise InputError(f"truncated or damaged TIFF, or its compression {compression} needs imagecodecs")
+    return values, white_of(values)
 
 
 def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
