@@ -55,7 +55,7 @@ def assert_same(found, image):
 def test_what_a_format_can_hold_is_read_back_the_same(form, data):
     available(form)
     draw = data.draw
-    least = form.sides[0]
+    least = 2 if form.name == "jxl" else form.sides[0]  # see jxl.write: one line of gray with alpha becomes RGBA
     height, width = draw(st.integers(least, least + 40)), draw(st.integers(least, least + 40))
     depth = draw(st.sampled_from(form.depths))
     alpha = form.alpha and draw(st.booleans())

@@ -9,7 +9,7 @@ from gir_cli.errors import InputError
 from gir_cli.image.boxes import box, boxes
 from gir_cli.image.header import Header
 from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
-from gir_cli.image.samples import Options, Samples
+from gir_cli.image.samples import Options, Samples, white_of
 
 _BARE = b"\xff\x0a"
 _SIGNATURE = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
@@ -88,14 +88,10 @@ def read(data: bytes, header: Header) -> Samples:
     notes = ()
     if values.ndim == 4 or (values.ndim == 3 and values.shape[2] > 4):
         notes, values = (f"animated: only the first of {len(values)} frames is read",), values[0]
-    size = header.height, header.width
-    if values.ndim == 2 and values.shape not in (size, size[::-1]):  # one line of gray and alpha lost an axis
-        values = values.reshape(*size, 2)
     if values.ndim == 2:
         values = values[:, :, None]
     values = values.astype(np.float32) if values.dtype.kind == "f" else values
-    white = 1.0 if values.dtype == np.float32 else float(np.iinfo(values.dtype).max)
-    return Samples(values, white, _metadata(data), 1, notes)
+    return Samples(values, white_of(values), _metadata(data), 1, notes)
 
 
 def _metadata(data: bytes) -> Metadata:
@@ -108,6 +104,8 @@ def _metadata(data: bytes) -> Metadata:
 
 def write(values: np.ndarray, options: Options) -> bytes:
     """Encode `values` (H, W, 1 to 4), uint8, uint16 or float32; quality 100 is lossless."""
+    if len(values) == 1 and values.shape[2] == 2:  # imagecodecs takes one line of gray and alpha for two columns
+        values = values[:, :, [0, 0, 0, 1]]
     picture = values[:, :, 0] if values.shape[2] == 1 else values
     effort = 5 if options.compress is None else min(max(options.compress, 1), 9)
     lossless = options.quality == 100
