@@ -8,9 +8,11 @@ without its name (``noise:25``). A value is
 * ``a|b|c``: one of them, equally likely;
 * ``a..b``: uniform between a and b;
 * ``a..b@weak``: between a and b, nearer to a more often;
-* ``a..b@log``: uniform in the logarithm.
+* ``a..b@log``: uniform in the logarithm;
+* ``a..b@inverse``: uniform in 1 / value.
 
-A step holds what is still to be drawn; drawing gives an operator, which holds concrete values.
+The path of a file spells a space, comma or bar as in a URL: ``%20``, ``%2C``, ``%7C``, and a per cent
+sign as ``%25``. A step holds what is still to be drawn; drawing gives an operator, which holds concrete values.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from gir_cli.params import Field, params_of
 from gir_cli.rng import Rng, below
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+SHAPES = ("even", "weak", "log", "inverse")
 INTERVAL = re.compile(rf"({NUMBER})\.\.({NUMBER})(?:@(\w+))?")
 
 
@@ -37,8 +41,9 @@ INTERVAL = re.compile(rf"({NUMBER})\.\.({NUMBER})(?:@(\w+))?")
 class Interval:
     """A value drawn between `first` and `last`.
 
-    `shape` is `even`, `weak` (`first` + (`last` − `first`) · u^1.5: nearer to the first end) or
-    `log` (uniform in the logarithm). Whole-number parameters round the result.
+    `shape` is `even`, `weak` (`first` + (`last` − `first`) · u^1.5: nearer to the first end), `log`
+    (uniform in the logarithm) or `inverse` (uniform in 1 / value). Whole-number parameters round
+    the result.
     """
 
     first: float
@@ -49,10 +54,12 @@ class Interval:
         u = float(rng.uniform())
         if self.shape == "log":
             return self.first * (self.last / self.first) ** u
+        if self.shape == "inverse":
+            return 1 / (1 / self.first + (1 / self.last - 1 / self.first) * u)
         return self.first + (self.last - self.first) * (u**1.5 if self.shape == "weak" else u)
 
     def __str__(self) -> str:
-        return f"{self.first:g}..{self.last:g}" + ("" if self.shape == "even" else f"@{self.shape}")
+        return f"{spell(self.first)}..{spell(self.last)}" + ("" if self.shape == "even" else f"@{self.shape}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def spell(value: Any) -> str:
     """Return the chain text of a value; a float is spelled so that it reads back exactly."""
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
+    return quote(value, "/~", errors="surrogateescape") if isinstance(value, str) else str(value)
 
 
 def step(text: str) -> Step:
@@ -124,16 +131,18 @@ def step(text: str) -> Step:
 
 def _value(text: str, parameter: Field, owner: str) -> Any:
     if "|" in text:
-        return Choice(tuple(parameter.read(part, owner) for part in text.split("|")))
+        return Choice(tuple(parameter.read(unquote(part), owner) for part in text.split("|")))
+    if parameter.type not in (int, float):
+        return parameter.read(unquote(text, errors="surrogateescape"), owner)
     interval = INTERVAL.fullmatch(text)
-    if not interval or parameter.type not in (int, float):
+    if not interval:
         return parameter.read(text, owner)
     first, last = (parameter.read(end, owner) for end in interval.groups()[:2])
     shape = interval.group(3) or "even"
-    if shape not in ("even", "weak", "log"):
-        raise UsageError(f"{owner}: {parameter.name}={text}: '@{shape}' is none of @weak, @log")
-    if shape == "log" and min(first, last) <= 0:
-        raise UsageError(f"{owner}: {parameter.name}={text}: both ends of a @log interval must be above 0")
+    if shape not in SHAPES:
+        raise UsageError(f"{owner}: {parameter.name}={text}: '@{shape}' is none of @{', @'.join(SHAPES)}")
+    if shape in ("log", "inverse") and min(first, last) <= 0:
+        raise UsageError(f"{owner}: {parameter.name}={text}: both ends of a @{shape} interval must be above 0")
     return Interval(first, last, shape)
 
 
@@ -169,6 +178,12 @@ def in_physical_order(chain: Iterable[Step]) -> Chain:
     return tuple(sorted(chain, key=lambda part: physical_order(part.name)))
 
 
+class Distribution(Protocol):
+    """What draws the chain of one picture."""
+
+    def draw(self, rng: Rng) -> Chain: ...
+
+
 @dataclass(frozen=True)
 class Mixture:
     """A distribution of chains: how many of `steps` act at once, and how often none does.
@@ -190,6 +205,34 @@ class Mixture:
         return tuple(self.steps[place] for place in sorted(ranks))
 
 
+class Slot:
+    """A place in a pipeline: chain texts, and the probability of each; what is missing to 1 is for none."""
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self.chains = tuple(parse(text) for text in shares)
+        self.edges = np.cumsum(list(shares.values()))
+
+    def draw(self, rng: Rng) -> Chain:
+        place = int(np.searchsorted(self.edges, rng.uniform(), side="right"))
+        return self.chains[place] if place < len(self.chains) else ()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A distribution of chains: one chain from every slot, in the order of the slots.
+
+    The first `shuffled` of them come in a random order.
+    """
+
+    slots: tuple[Slot, ...]
+    shuffled: int = 0
+
+    def draw(self, rng: Rng) -> Chain:
+        """Return the steps that act on one picture."""
+        first = [self.slots[place] for place in np.argsort(rng.uniform(size=self.shuffled), kind="stable")]
+        return tuple(part for slot in (*first, *self.slots[self.shuffled :]) for part in slot.draw(rng))
+
+
 def gir_steps(height: int, width: int) -> Chain:
     """Return the ten trained types of GIR with their ranges, for pictures of height × width.
 
@@ -208,21 +251,66 @@ def gir_steps(height: int, width: int) -> Chain:
     )
 
 
-def _gir(height: int, width: int) -> Mixture:
+def _gir(height: int, width: int) -> Distribution:
     return Mixture(gir_steps(height, width), counts=(0.4, 0.3, 0.2, 0.1), clean=0.05)
 
 
-def _multi(height: int, width: int) -> Mixture:
+def _multi(height: int, width: int) -> Distribution:
     return Mixture(gir_steps(height, width), clean=0.05)
 
 
-#: Training distributions by name; each makes the Mixture for pictures of a height and width.
-PRESETS: dict[str, Callable[[int, int], Mixture]] = {"gir": _gir, "multi": _multi}
+def _real_esrgan(height: int, width: int) -> Distribution:
+    """Real-ESRGAN's second-order model (Wang et al., 2021) at the picture's own size.
+
+    Without its enlarging resizes and the final factor of 4; generalised and plateau-shaped kernels
+    are plain Gaussians, and what it does to a shrunken picture is done after enlarging it back.
+    """
+    shrink = "shrink=area|bilinear|bicubic,enlarge=bilinear|bicubic"
+    first = Slot({"blur:0.2..3": 0.62, "blur:0.2..3,minor=0.2..3,angle=-180..180": 0.28, "ringing:0.63..3.14": 0.1})
+    again = Slot(
+        {"blur:0.2..1.5": 0.5, "blur:0.2..1.5,minor=0.2..1.5,angle=-180..180": 0.22, "ringing:0.63..3.14": 0.08}
+    )
+    return Pipeline(
+        (
+            first,
+            Slot({f"down:1..6.67@inverse,{shrink}": 0.7}),
+            Slot({"noise:1..30": 0.3, "noise:1..30,kind=gray": 0.2, "shot:1000..28@log": 0.5}),
+            Slot({"jpeg:30..95": 1}),
+            again,
+            Slot({f"down:1..3.33@inverse,{shrink}": 0.4}),
+            Slot({"noise:1..25": 0.3, "noise:1..25,kind=gray": 0.2, "shot:1000..41@log": 0.5}),
+            Slot({"ringing:1.05..3.14 jpeg:30..95": 0.4, "jpeg:30..95 ringing:1.05..3.14": 0.4, "jpeg:30..95": 0.2}),
+        )
+    )
+
+
+def _bsrgan(height: int, width: int) -> Distribution:
+    """BSRGAN's shuffled model (Zhang et al., 2021) at the picture's own size: scale factor 1.
+
+    Its camera pipeline is `camera`; what it does to a shrunken picture is done after enlarging it
+    back.
+    """
+    blur = Slot({"blur:0.1..2.3": 0.5, "blur:0.3..2.3,minor=0.3..2.3,angle=0..180": 0.5})
+    resize = "down:1..4@inverse,shrink=nearest|bilinear|bicubic,enlarge=bilinear|bicubic"
+    noise = Slot({"noise:2..25": 0.4, "noise:2..25,kind=gray": 0.4, "noise:2..25,kind=correlated": 0.2})
+    camera = Slot({"camera:0.0005..0.01@log,read=0.00001..0.001@log": 0.25})
+    shuffled = (blur, blur, Slot({resize: 0.75}), noise, Slot({"jpeg:30..95": 0.9}), camera)
+    return Pipeline((*shuffled, Slot({"jpeg:30..95": 1})), shuffled=len(shuffled))
+
+
+#: Training distributions by name; each makes the distribution for pictures of a height and width.
+PRESETS: dict[str, Callable[[int, int], Distribution]] = {
+    "gir": _gir,
+    "multi": _multi,
+    "real-esrgan": _real_esrgan,
+    "bsrgan": _bsrgan,
+}
 
 
 @lru_cache(maxsize=256)
-def preset(name: str, height: int, width: int) -> Mixture:
+def preset(name: str, height: int, width: int) -> Distribution:
     """Return the training distribution `name` for pictures of height × width, or raise UsageError."""
     if name not in PRESETS:
-        raise UsageError(f"no preset is called '{name}' (there are: {', '.join(PRESETS)})")
+        hint = nearest(name, list(PRESETS)) or f" (there are: {', '.join(PRESETS)})"
+        raise UsageError(f"no preset is called '{name}'{hint}")
     return PRESETS[name](height, width)
