@@ -184,7 +184,9 @@ def _placed(found: _Found, placing: Placing, many: bool, terminal: bool, suffix:
         return item
     form = _form(found, placing, many)
     try:
-        return replace(item, target=_target(found, form, placing, many, terminal, suffix), format=form and form.name)
+        return replace(
+            item, target=_target(found, form, placing, many, terminal, suffix), format=form.name if form else None
+        )
     except OutputError as error:
         return replace(item, fault=error)
 
@@ -209,8 +211,8 @@ def _form(found: _Found, placing: Placing, many: bool) -> Format | None:
 
 def _target(found: _Found, form: Format | None, placing: Placing, many: bool, terminal: bool, suffix: str) -> str:
     if placing.in_place:
-        if not found.form.writes:
-            raise OutputError(f"{found.form.name} cannot be written in place")
+        if form is not found.form:
+            raise OutputError("a format that is read only cannot be written in place")
         return os.path.realpath(found.source)
     if placing.output == STDOUT:
         return STDOUT
@@ -226,7 +228,7 @@ def _target(found: _Found, form: Format | None, placing: Placing, many: bool, te
         return os.path.join(placing.output, "")
     folder = os.path.join(placing.output, found.folder)
     _refuse_to_leave(placing.output, folder)
-    return os.path.join(folder, _named(found, form, placing, ""))
+    return os.path.join(folder, _named(found, form or named("png"), placing, ""))
 
 
 def _named(found: _Found, form: Format, placing: Placing, suffix: str) -> str:

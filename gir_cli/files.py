@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from gir_cli.errors import InputError, OutputError
 
@@ -75,10 +75,8 @@ def _temporary(folder: str) -> Iterator[tuple[int, str]]:
 
 
 def _forget(name: str) -> None:
-    try:
+    with suppress(OSError):  # renamed already, or the directory has gone
         os.unlink(name)
-    except OSError:
-        pass  # renamed already, or the directory has gone
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -22,7 +22,7 @@ class TestRead:
                 files.read(str(path))
 
     def test_says_why_it_cannot(self, tmp_path):
-        with pytest.raises(InputError, match="^no such file or directory$"):
+        with pytest.raises(InputError, match=r"^no such file or directory$"):
             files.read(str(tmp_path / "nothing"))
         with pytest.raises(InputError, match="directory"):
             files.read(str(tmp_path))

@@ -1,12 +1,15 @@
 """Files of other writers are read right: Pillow, tifffile and imagecodecs are the witnesses."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 
 from gir_cli.errors import InputError
 from gir_cli.image import FORMATS, Saving, decode, decode_all, encode, read_header
+from gir_cli.image.png import assembled
 
 PIL = pytest.importorskip("PIL.Image")
 data = pytest.importorskip("skimage.data")
@@ -61,6 +64,22 @@ class TestPng:
         image = decode(saved(PIL.fromarray(photo[:, :, 0] > 99), "PNG"))
         np.testing.assert_array_equal(image.pixels[:, :, 0], photo[:, :, 0] > 99)
         assert image.gray and image.depth == "8"
+
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+    @pytest.mark.parametrize("key", [None, 1])
+    def test_gray_of_few_bits_and_many(self, bits, key):
+        levels = np.random.default_rng(bits).integers(0, 1 << bits, (5, 11))
+        shifts = np.arange(bits)[::-1]
+        lines = np.packbits((levels[:, :, None] >> shifts & 1).reshape(5, -1).astype(np.uint8), axis=1)
+        parts = [(b"IHDR", struct.pack(">IIBBBBB", 11, 5, bits, 0, 0, 0, 0))]
+        parts += [] if key is None else [(b"tRNS", struct.pack(">H", key))]
+        parts += [(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(line) for line in lines))), (b"IEND", b"")]
+        image = decode(assembled(parts))
+        np.testing.assert_allclose(image.pixels[:, :, 1], levels / ((1 << bits) - 1), atol=1e-7)
+        assert (image.gray, image.depth) == (True, "16" if bits == 16 else "8")
+        assert (image.alpha is None) == (key is None)
+        if key is not None:
+            np.testing.assert_array_equal(image.alpha, levels != key)
 
     def test_gray_with_alpha(self, photo):
         image = decode(saved(PIL.fromarray(photo[:, :, :2].copy()), "PNG"))

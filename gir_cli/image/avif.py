@@ -18,7 +18,7 @@ from gir_cli.image.samples import Options, Samples
 _ICC, _EXIF, _XMP = cv2.IMAGE_METADATA_ICCP, cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_XMP
 _XMP_TYPE = b"application/rdf+xml\0"
 # (irot's quarter turns anticlockwise, imir's axis or None) -> EXIF orientation; turned first, then mirrored
-_TURNS = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6}
+_TURNS: dict[tuple[int, int | None], int] = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6}
 _TURNS |= {(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7, (0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5}
 
 

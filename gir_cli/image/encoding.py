@@ -103,10 +103,12 @@ def _written(pages: list[tuple[np.ndarray, Options]], form: Format) -> bytes:
         raise OutputError("too large for this machine's memory") from None
 
 
-def _quality(image: Image, form: Format, saving: Saving) -> int | None:
+def _quality(image: Image, form: Format, saving: Saving) -> int:
     """Return the quality asked for; without one, what was lossless stays so."""
-    if form.quality is None or saving.quality is not None:
+    if saving.quality is not None:
         return saving.quality
+    if form.quality is None:
+        return 100
     keeps = form.lossless == "100" and image.format == form.name and image.lossless
     return 100 if keeps else form.quality
 
@@ -164,25 +166,31 @@ def one_channel(pixels: np.ndarray) -> np.ndarray:
 def quantised(values: np.ndarray, bits: int) -> np.ndarray:
     """Return float `values` clipped to [0, 1] and rounded to `bits` bits, as uint8 or uint16."""
     white = np.float32((1 << bits) - 1)
-    scaled = np.rint(np.clip(values, 0, 1) * white)
+    scaled = values * white
+    np.clip(np.rint(scaled, out=scaled), 0, white, out=scaled)
     return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: str | None) -> tuple[Metadata, list[str]]:
     """Return the metadata to write, and what must be left out."""
     keep, color = saving.metadata == "keep", saving.metadata != "strip"
-    wanted = {"icc": image.icc if color else None, "exif": image.exif if keep else None}
-    wanted["xmp"] = image.xmp if keep else None
+    wanted = Metadata(
+        icc=image.icc if color else None, exif=image.exif if keep else None, xmp=image.xmp if keep else None
+    )
     notes = []
-    space, kind = icc_space(wanted["icc"] or b""), "gray" if gray else "RGB"
+    space, kind = icc_space(wanted.icc or b""), "gray" if gray else "RGB"
     if form.icc and space not in ("", kind.upper()):
         notes.append(f"the {space} profile does not fit {kind} pixels and is left out")
-        wanted["icc"] = None
-    held = Metadata(**{name: blob if getattr(form, name) else None for name, blob in wanted.items()})
-    held = replace(held, record=record if form.record else None)
+        wanted = replace(wanted, icc=None)
+    held = Metadata(
+        icc=wanted.icc if form.icc else None,
+        exif=wanted.exif if form.exif else None,
+        xmp=wanted.xmp if form.xmp else None,
+        record=record if form.record else None,
+    )
     if form.name == "jpeg":
         held = codec(form).room_for(held)
-    lost = [name.upper() for name, blob in wanted.items() if blob and not getattr(held, name)]
+    lost = [name.upper() for name in ("icc", "exif", "xmp") if getattr(wanted, name) and not getattr(held, name)]
     if lost:
         notes.append(f"{form.name} has no room for {' and '.join(lost)}: left out")
     return held, notes

@@ -76,7 +76,8 @@ _ALL = (
            quality=95, lossless="100", compress=True, needs="imagecodecs"),
     Format("bmp", "Windows bitmap", ("bmp", "dib"), rb"BM", alpha=True),
     Format("pnm", "Portable any map", ("ppm", "pgm", "pbm", "pnm"), rb"P[1-6]\s", depths=("8", "16")),
-    Format("pam", "Portable arbitrary map", ("pam",), rb"P7\s", depths=("8", "16"), alpha=True, gray_alpha=True, codec="pnm"),
+    Format("pam", "Portable arbitrary map", ("pam",), rb"P7\s",
+           depths=("8", "16"), alpha=True, gray_alpha=True, codec="pnm"),
     Format("pfm", "Portable float map", ("pfm",), rb"P[Ff]\s", depths=("float",), codec="pnm"),
     Format("gif", "Graphics Interchange Format", ("gif",), rb"GIF8[79]a", alpha=True, writes=False),
 )  # fmt: skip

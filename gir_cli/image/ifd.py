@@ -38,7 +38,7 @@ def directory(data: bytes, at: int) -> Directory:
         tag, kind, number = struct.unpack_from(order + "HHI", data, start)
         size = _SIZES.get(kind, 0) * number
         place = start + 8 if size <= 4 else struct.unpack_from(order + "I", data, start + 8)[0]
-        if 0 < size and place + size <= len(data):
+        if size > 0 and place + size <= len(data):
             found[tag] = Entry(kind, number, data[place : place + size])
     return found
 

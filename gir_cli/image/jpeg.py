@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import cv2
@@ -75,7 +75,7 @@ def _length(part: tuple[int, bytes, int]) -> int:
     return 4 + len(part[1])
 
 
-def _joined(parts) -> bytes:
+def _joined(parts: Iterable[tuple]) -> bytes:
     return b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body, *_ in parts)
 
 
@@ -113,7 +113,8 @@ def _segments_of(metadata: Metadata) -> Iterator[tuple[int, bytes]]:
     if xmp := packet(metadata):
         yield _APP1, _XMP + xmp
     room = _LARGEST - len(_ICC) - 2
-    pieces = [metadata.icc[at : at + room] for at in range(0, len(metadata.icc or b""), room)]
+    icc = metadata.icc or b""
+    pieces = [icc[at : at + room] for at in range(0, len(icc), room)]
     for number, piece in enumerate(pieces, 1):
         yield _APP2, _ICC + bytes([number, len(pieces)]) + piece
 

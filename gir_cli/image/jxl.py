@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import imagecodecs
 import numpy as np
 
@@ -85,7 +87,7 @@ def read(data: bytes, header: Header) -> Samples:
         values = imagecodecs.jpegxl_decode(data)
     except imagecodecs.JpegxlError:
         raise InputError("truncated or damaged JPEG XL") from None
-    notes = ()
+    notes: tuple[str, ...] = ()
     if values.ndim == 4 or (values.ndim == 3 and values.shape[2] > 4):
         notes, values = (f"animated: only the first of {len(values)} frames is read",), values[0]
     if values.ndim == 2:
@@ -117,10 +119,10 @@ def write(values: np.ndarray, options: Options) -> bytes:
         usecontainer=True,
         photometric="gray" if values.shape[2] < 3 else "rgb",
     )
-    return data + b"".join(_boxes_of(options.metadata))
+    return bytes(data) + b"".join(_boxes_of(options.metadata))
 
 
-def _boxes_of(metadata: Metadata):
+def _boxes_of(metadata: Metadata) -> Iterator[bytes]:
     if metadata.exif:
         yield box(b"Exif", b"\0\0\0\0" + metadata.exif)
     xmp = packet(metadata)

@@ -58,7 +58,7 @@ def _orientation_at(exif: bytes) -> tuple[str, int] | None:
 def orientation(exif: bytes | None) -> int:
     """Return EXIF's orientation, 1 to 8; 1 where there is none or it is damaged."""
     found = _orientation_at(exif) if exif else None
-    if not found:
+    if not exif or not found:
         return 1
     order, offset = found
     (value,) = struct.unpack_from(order + "H", exif, offset)
@@ -69,7 +69,7 @@ def upright(metadata: Metadata) -> Metadata:
     """Return `metadata` with every orientation it tells set to 1, in place, so that nothing else moves."""
     exif, xmp = metadata.exif, metadata.xmp
     found = _orientation_at(exif) if exif else None
-    if found:
+    if exif and found:
         order, offset = found
         exif = exif[:offset] + struct.pack(order + "H", 1) + exif[offset + 2 :]
     if xmp:
@@ -98,7 +98,7 @@ def with_record(xmp: bytes | None, record: str) -> bytes:
 def without_record(xmp: bytes | None) -> tuple[bytes | None, str | None]:
     """Return an XMP packet without our record in it, and the record; None each where nothing is."""
     found = _XMP_RECORD.search(xmp) if xmp else None
-    if not found:
+    if not xmp or not found:
         return xmp, None
     rest = xmp[: found.start()] + xmp[found.end() :]
     return (None if rest == _XMP_EMPTY.encode() else rest), html.unescape(found.group(1).decode("utf-8", "replace"))

@@ -80,7 +80,7 @@ def filled(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
     half = (known.shape[1] + 1) // 2, (known.shape[0] + 1) // 2
     small_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
     small = cv2.resize(pixels * weight[:, :, None], half, interpolation=cv2.INTER_AREA)
-    small /= np.maximum(small_weight, np.float32(1e-6))[:, :, None]
+    small = small / np.maximum(small_weight, np.float32(1e-6))[:, :, None]
     above = filled(small, small_weight > 0)
     large = cv2.resize(above, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(known[:, :, None], pixels, large)

@@ -63,10 +63,12 @@ def read(data: bytes, header: Header) -> Samples:
     values = opencv.unpack(assembled(pixels), "PNG")
     first = dict(reversed(parts))
     values = _narrowed(values, first)
-    notes = (f"animated: only the first of {header.frames} frames is read",) if header.frames > 1 else ()
+    notes = []
+    if header.frames > 1:
+        notes.append(f"animated: only the first of {header.frames} frames is read")
     if b"cICP" in first and b"iCCP" not in first:
-        notes += ("its cICP colour description is left out: the colours are taken as sRGB",)
-    return whole(values, _metadata(parts), notes)
+        notes.append("its cICP colour description is left out: the colours are taken as sRGB")
+    return whole(values, _metadata(parts), tuple(notes))
 
 
 def _narrowed(values: np.ndarray, first: dict[bytes, bytes]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 import numpy as np
 
@@ -51,7 +51,17 @@ class Layout:
         return {b"7": "pam", b"f": "pfm", b"F": "pfm"}.get(self.kind, "pnm")
 
 
-def layout(stream: BinaryIO) -> Layout:
+class Source(Protocol):
+    """What a header is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, fewer at the end."""
+
+    def readline(self, size: int, /) -> bytes:
+        """Return bytes up to a line's end, `size` at most."""
+
+
+def layout(stream: Source) -> Layout:
     """Read one header from `stream`, to the first byte of the pixels; raise InputError if it is none."""
     try:
         kind = stream.read(2)[1:]
@@ -59,20 +69,20 @@ def layout(stream: BinaryIO) -> Layout:
     except (ValueError, KeyError):
         raise InputError("damaged PNM header") from None
     white = abs(found.white)
-    if found.kind not in (b"f", b"F") and not 1 <= white <= 65535 or not 0 < white < float("inf"):
+    if (found.kind not in (b"f", b"F") and not 1 <= white <= 65535) or not 0 < white < float("inf"):
         raise InputError(f"damaged PNM header (its maximum is {found.white:g})")
     if min(found.width, found.height) < 1 or not 1 <= found.channels <= 4:
         raise InputError(f"damaged PNM header ({found.width}x{found.height}x{found.channels})")
     return found
 
 
-def _netpbm(kind: bytes, stream: BinaryIO) -> Layout:
+def _netpbm(kind: bytes, stream: Source) -> Layout:
     width, height = int(_word(stream)), int(_word(stream))
     white = 1.0 if kind in (b"1", b"4") else float(_word(stream))
     return Layout(kind, width, height, _CHANNELS[kind], white)
 
 
-def _word(stream: BinaryIO) -> bytes:
+def _word(stream: Source) -> bytes:
     """Read the next word of a header, and the one byte of white space after it."""
     word = b""
     for _ in range(_LONGEST_HEADER):
@@ -87,7 +97,7 @@ def _word(stream: BinaryIO) -> bytes:
     return word
 
 
-def _pam(stream: BinaryIO) -> Layout:
+def _pam(stream: Source) -> Layout:
     fields: dict[bytes, bytes] = {}
     for _ in range(_LONGEST_HEADER):
         line = stream.readline(_LONGEST_HEADER).strip()

@@ -29,10 +29,13 @@ class Samples:
 
 @dataclass(frozen=True)
 class Options:
-    """How a codec writes the format called `form`. `quality` 1 to 100 (lossy formats), `compress` 0 to 9 or None for the usual effort."""
+    """How a codec writes the format called `form`.
+
+    `quality` is 1 to 100 for lossy formats, `compress` 0 to 9 or None for the usual effort.
+    """
 
     form: str
-    quality: int | None = None
+    quality: int = 100
     compress: int | None = None
     metadata: Metadata = field(default_factory=Metadata)
 

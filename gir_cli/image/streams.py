@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -17,7 +16,7 @@ _LARGEST_FILE = 1 << 32
 _PIECE = 1 << 20
 
 
-class _Kept(io.RawIOBase):
+class _Kept:
     """A reader that keeps what it has read, and begins with bytes that were read already."""
 
     def __init__(self, start: bytes, stream: BinaryIO) -> None:
@@ -103,7 +102,7 @@ def _pnm(source: _Kept, max_pixels: int) -> None:
     pixels = found.width * found.height
     if pixels > max_pixels:
         raise InputError(f"{found.width}x{found.height} is {pixels} pixels (at most {max_pixels} are allowed)")
-    _exactly(source, found.size, found.name.upper())
+    _exactly(source, found.size or 0, found.name.upper())
 
 
 def _rest(source: _Kept) -> None:

@@ -24,10 +24,10 @@ _ASSOCIATED = 1
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[list[tifffile.TiffPage]]:
+def _opened(data: bytes) -> Iterator[list]:
     """Yield the pages that are pictures; thumbnails and masks are none."""
     with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
-        pages = [file.pages[number] for number in range(len(file.pages))]
+        pages: list = [file.pages[number] for number in range(len(file.pages))]
         yield [page for page in pages if not page.is_reduced and not page.is_mask] or pages[:1]
 
 
@@ -104,6 +104,8 @@ def _interleaved(values: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
     if page.planarconfig == 2 and values.ndim == 3:
         values = np.moveaxis(values, 0, 2)
     if page.photometric == 3:
+        if page.colormap is None:
+            raise InputError("damaged TIFF (no palette)")
         return np.moveaxis(page.colormap[:, values], 0, -1)
     return values.reshape(page.imagelength, page.imagewidth, -1)
 
@@ -154,7 +156,7 @@ def write_pages(pages: list[tuple[np.ndarray, Options]]) -> bytes:
     """Encode several pictures as the pages of one file; EXIF is the first page's."""
     exif = pages[0][1].metadata.exif
     stream = io.BytesIO()
-    with tifffile.TiffWriter(stream, byteorder=ifd.order_of(exif) if exif else "<") as file:
+    with tifffile.TiffWriter(stream, byteorder=">" if exif and ifd.order_of(exif) == ">" else "<") as file:
         for values, options in pages:
             _write_page(file, values, options)
     data = stream.getvalue()
