@@ -129,6 +129,8 @@ def _field(field: dataclasses.Field, hint: Any) -> Field:
     if optional:
         kind = next(part for part in get_args(kind) if part is not type(None))
     choices = get_args(kind) if get_origin(kind) is Literal else ()
+    if get_origin(kind) is tuple:
+        kind = tuple
     return Field(field.name, str if choices else kind, choices, optional, _default(field), param)
 
 
