@@ -17,7 +17,7 @@ from typing import Annotated, TypeVar
 
 from gir_cli import files
 from gir_cli.errors import GirError, InputError, OutputError, UsageError
-from gir_cli.image.formats import MAGIC_LENGTH, Format, by_extension, named, recognise
+from gir_cli.image.formats import MAGIC_LENGTH, Format, NoImage, by_extension, named, recognise
 from gir_cli.params import Checked, Param
 
 STDIN = "-"
@@ -93,6 +93,8 @@ def plan(
     scanned = placing.output not in (None, STDOUT) and files.identity(placing.output)
     found = [thing for operand in operands for thing in _inputs(operand, placing.recursive, scanned or None)]
     many = len(operands) > 1 or any(os.path.isdir(operand) for operand in operands)
+    if many and placing.output not in (None, STDOUT) and os.path.isfile(placing.output):
+        raise UsageError(f"{files.shown(placing.output)} is a file; several inputs need a directory")
     items = [_placed(thing, placing, many, terminal, suffix) for thing in found]
     _refuse_collisions(items, placing)
     return [_judged(item, placing, since) for item in _shard(items, placing.shard)]
@@ -123,7 +125,9 @@ def _inputs(operand: str, recursive: bool, output: tuple[int, int] | None) -> It
     if operand == STDIN:
         yield _Found(STDIN, "0")
     elif os.path.isdir(operand):
-        yield from _scan(operand, recursive, output)
+        images = list(_scan(operand, recursive, output))
+        hint = "" if recursive else " (-r descends)"
+        yield from images or [_Found(operand, "", fault=InputError(f"holds no images{hint}"))]
     else:
         yield _examined(operand, os.path.basename(operand))
 
@@ -160,13 +164,8 @@ def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator
     yield from faults
     for path in sorted(paths, key=os.fsencode):
         found = _examined(os.path.join(top, path), path)
-        if found.form or not _is_no_image(found.fault):
+        if not isinstance(found.fault, NoImage):
             yield found
-
-
-def _is_no_image(fault: GirError | None) -> bool:
-    """Tell a file that is simply something else from an image that cannot be opened."""
-    return str(fault) in ("not an image I can read", "empty file")
 
 
 def listed(data: bytes, *, null: bool = False) -> list[str]:

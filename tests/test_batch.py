@@ -89,6 +89,10 @@ class TestPlaces:
         assert targets(["in/b.jpg"], output="o/", format="jpeg") == {"in/b.jpg": "o/b.jpg"}
         assert targets(["in/b.jpg"], output="o/", format="png") == {"in/b.jpg": "o/b.png"}
 
+    def test_several_inputs_do_not_go_into_a_file(self, here):
+        with pytest.raises(UsageError, match=r"in/b.jpg is a file; several inputs need a directory"):
+            plan(["in"], Placing(output="in/b.jpg"))
+
     @pytest.mark.parametrize("name", ["../{stem}", "{stem}/{ext}", "..", "", "{number}", "\0"])
     def test_templates_that_lead_elsewhere_are_refused(self, here, name):
         with pytest.raises(UsageError):
@@ -171,6 +175,17 @@ class TestFaults:
             "None",
         ]
         assert all(isinstance(item.fault, InputError) for item in items[:3])
+
+    def test_a_directory_without_images_is_told(self, here):
+        os.makedirs("empty/in")
+        for recursive, said in ((False, "holds no images (-r descends)"), (True, "holds no images")):
+            (item,) = plan(["empty"], Placing(output="out", recursive=recursive))
+            assert (item.source, str(item.fault)) == ("empty", said)
+
+    def test_an_image_of_a_format_not_supported_is_told_in_a_scan(self, here):
+        files.write("in/a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        (fault,) = [item.fault for item in plan(["in"], Placing(output="out")) if item.fault]
+        assert "HEIC is not supported" in str(fault)
 
     @pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
     def test_a_file_in_a_scan_that_cannot_be_opened_is_told(self, here):

@@ -73,6 +73,21 @@ def test_a_cut_file_is_never_half_a_picture(name):
                 decode(blob[: int(share * len(blob))])
 
 
+@pytest.mark.parametrize(
+    ("blob", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR"),
+        (b"#?RADIANCE\n", "Radiance"),
+        (b"II*\0\x10\0\0\0CR\2\0", "camera raw"),
+    ],
+)
+def test_images_of_other_formats_are_named(blob, name):
+    with pytest.raises(InputError, match=f"{name}.* is not supported: convert it"):
+        decode(blob)
+
+
 @pytest.mark.parametrize("blob", [b"", b"hello", b"\0" * 100, b"%PDF-1.4\n", b"<svg/>"])
 def test_what_is_no_image_is_called_so(blob):
     with pytest.raises(InputError, match="empty file" if not blob else "not an image I can read"):
@@ -134,6 +149,21 @@ def test_a_jpeg_of_endless_scans_is_refused():
     scan = blob[blob.index(b"\xff\xda") : -2]
     with pytest.raises(InputError, match="500 scans"):
         decode(blob[:-2] + 600 * scan + b"\xff\xd9")
+
+
+def test_a_deflated_tiff_bomb_without_imagecodecs(monkeypatch):
+    tiff = pytest.importorskip("gir_cli.image.tiff")
+    monkeypatch.setattr(tiff, "find_spec", lambda name: None)
+    stream = io.BytesIO()
+    tiff.tifffile.imwrite(stream, np.zeros((64, 64), np.uint8), compression="zlib", metadata=None)
+    blob = bytearray(stream.getvalue())
+    assert decode(bytes(blob)).width == 64
+    bomb = zlib.compress(bytes(1 << 26), 9)
+    for tag, value in ((273, len(blob)), (279, len(bomb))):
+        at = blob.index(struct.pack("<H", tag))
+        blob[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
+    with pytest.raises(InputError, match="inflates to more than its size"):
+        decode(bytes(blob) + bomb)
 
 
 def test_max_pixels_is_the_callers():

@@ -300,6 +300,14 @@ class TestTiff:
         (image,) = decode_all(stream.getvalue())
         np.testing.assert_array_equal(eight_bits(image), photo)
 
+    def test_nothing_but_previews_is_refused(self, photo):
+        with pytest.raises(InputError, match="nothing but previews"):
+            decode(tiff(photo, subfiletype=1, photometric="rgb"))
+
+    def test_a_camera_negative_is_refused(self, photo):
+        with pytest.raises(InputError, match="DNG"):
+            decode(tiff(photo, photometric="rgb", extratags=[(50706, 1, 4, (1, 4, 0, 0), True)]))
+
     @pytest.mark.parametrize("photometric", ["separated", "cielab"])
     def test_colour_models_not_understood_are_refused_by_name(self, photo, photometric):
         values = np.dstack([photo, photo[:, :, :1]]) if photometric == "separated" else photo
@@ -419,6 +427,12 @@ def test_pnm_of_any_maximum(gray, plain, white):
     image = decode(b"P%d # a comment\n5 # and one more\n4\n%d\n" % (kind, white) + body)
     np.testing.assert_array_equal(np.rint(image.pixels[:, :, : values.shape[2]] * white), values)
     assert (image.gray, image.depth) == (gray, "8" if white < 256 else "16")
+
+
+def test_a_file_of_several_pnm_says_that_one_is_read():
+    blob = b"P5\n2 1\n255\nab"
+    assert decode(blob).notes == decode(blob + b"\n").notes == ()
+    assert decode(blob + blob).notes == ("only the first of several pictures in the file is read",)
 
 
 def test_bitmaps_of_both_kinds():

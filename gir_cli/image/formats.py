@@ -88,13 +88,30 @@ _MAGIC = {form.name: re.compile(form.magic, re.DOTALL) for form in _ALL}
 MAGIC_LENGTH = 64
 
 
+# Images all the same, for which there is no codec here; named, so that nobody is told they are none.
+_FOREIGN = {
+    "HEIC": rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)",
+    "Photoshop's PSD": rb"8BPS",
+    "OpenEXR": rb"\x76\x2f\x31\x01",
+    "Radiance HDR": rb"#\?(RADIANCE|RGBE)",
+    "camera raw": rb"II\x2a\x00....CR|....ftypcrx|FUJIFILMCCD-RAW|IIU\x00|IIRO",
+}
+
+
+class NoImage(InputError):
+    """The bytes are those of no image at all, whether readable or not."""
+
+
 def recognise(data: bytes) -> Format:
-    """Return the format whose magic `data` begins with, or raise InputError."""
+    """Return the format whose magic `data` begins with; raise NoImage, or InputError for formats not supported."""
     start = bytes(data[:MAGIC_LENGTH])
+    for name, magic in _FOREIGN.items():
+        if re.match(magic, start, re.DOTALL) and not _MAGIC["avif"].match(start):
+            raise InputError(f"{name} is not supported: convert it to PNG or TIFF first")
     for form in _ALL:
         if _MAGIC[form.name].match(start):
             return form
-    raise InputError("not an image I can read" if start else "empty file")
+    raise NoImage("not an image I can read" if start else "empty file")
 
 
 def named(text: str) -> Format:

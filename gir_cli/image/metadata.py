@@ -88,11 +88,13 @@ def packet(metadata: Metadata) -> bytes | None:
 
 
 def with_record(xmp: bytes | None, record: str) -> bytes:
-    """Return the XMP packet with `record` in it; a packet is made where there is none."""
-    head, end, tail = (xmp.decode("utf-8", "replace") if xmp else _XMP_EMPTY).rpartition("</rdf:RDF>")
-    if not end:
-        return with_record(None, record)
-    return (head + _XMP_ENTRY.format(html.escape(record, quote=False)) + end + tail).encode()
+    """Return the XMP packet with `record` in it; a packet is made where there is none.
+
+    One that has no place for it, being damaged or not UTF-8, stays as it is.
+    """
+    head, end, tail = (xmp or _XMP_EMPTY.encode()).rpartition(b"</rdf:RDF>")
+    entry = _XMP_ENTRY.format(html.escape(record, quote=False)).encode()
+    return head + entry + end + tail if end else tail
 
 
 def without_record(xmp: bytes | None) -> tuple[bytes | None, str | None]:

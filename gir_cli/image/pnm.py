@@ -13,6 +13,7 @@ from gir_cli.errors import InputError
 from gir_cli.image.header import Header
 from gir_cli.image.samples import Options, Samples
 
+_MAGIC = re.compile(rb"P[1-7Ff]\s")
 _SPACE = b" \t\n\r\v\f"
 _CHANNELS = {b"1": 1, b"2": 1, b"3": 3, b"4": 1, b"5": 1, b"6": 3, b"f": 1, b"F": 3}
 _TUPLES = {1: b"GRAYSCALE", 2: b"GRAYSCALE_ALPHA", 3: b"RGB", 4: b"RGB_ALPHA"}
@@ -132,11 +133,13 @@ def read(data: bytes, header: Header) -> Samples:
         values = _bitmap(body[: found.size], found)
     else:
         values = np.frombuffer(body, found.type, found.size // found.type.itemsize)
+    more = found.size is not None and _MAGIC.match(body[found.size :])
+    notes = ("only the first of several pictures in the file is read",) if more else ()
     values = values.reshape(found.height, found.width, found.channels)
     if found.name == "pfm":  # from the lowest line up
-        return Samples(np.ascontiguousarray(values[::-1], dtype=np.float32), 1.0)
+        return Samples(np.ascontiguousarray(values[::-1], dtype=np.float32), 1.0, notes=notes)
     values = values.astype(np.uint8 if found.white < 256 else np.uint16)
-    return Samples(np.minimum(values, values.dtype.type(found.white)), found.white)
+    return Samples(np.minimum(values, values.dtype.type(found.white)), found.white, notes=notes)
 
 
 def _plain(body: bytes, found: Layout) -> np.ndarray:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 import tifffile
@@ -19,6 +22,8 @@ from gir_cli.image.samples import Options, Samples, white_of
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print what it also raises, or mends
 
 _COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
+_DNG = 50706
+_DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
 _ASSOCIATED = 1
 
@@ -28,7 +33,12 @@ def _opened(data: bytes) -> Iterator[list]:
     """Yield the pages that are pictures; thumbnails and masks are none."""
     with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
         pages: list = [file.pages[number] for number in range(len(file.pages))]
-        yield [page for page in pages if not page.is_reduced and not page.is_mask] or pages[:1]
+        whole = [page for page in pages if not page.is_reduced and not page.is_mask]
+        if not whole:
+            raise InputError("a TIFF of nothing but previews (a camera's raw file?) is not supported")
+        if _DNG in whole[0].tags:
+            raise InputError("DNG is not supported: develop it to TIFF first")
+        yield whole
 
 
 def header(data: bytes) -> Header:
@@ -65,6 +75,7 @@ def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
 
 def _page(page: tifffile.TiffPage, data: bytes) -> Samples:
     _refuse_the_unknown(page)
+    _refuse_a_bomb(page, data)
     turned = page.tags.valueof(_ORIENTATION, 1)
     try:
         values, white = _plain_type(_interleaved(page.asarray(), page), page)
@@ -97,6 +108,21 @@ def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
         raise InputError(f"a TIFF of {page.samplesperpixel} channels is not supported (at most 4 are)")
     if page.dtype is None or page.dtype.kind not in "buf" or (page.dtype.kind == "u" and page.dtype.itemsize > 2):
         raise InputError(f"a TIFF of {page.bitspersample}-bit {page.sampleformat} samples is not supported")
+
+
+def _refuse_a_bomb(page: tifffile.TiffPage, data: bytes) -> None:
+    """Raise InputError where a segment inflates to more than its share of the picture.
+
+    imagecodecs stops there by itself; without it tifffile inflates whatever comes.
+    """
+    if page.compression not in _DEFLATED or find_spec("imagecodecs"):
+        return
+    most = 2 * math.prod(page.chunks) * page.dtype.itemsize + 4096 if page.dtype else 0
+    for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        unpacker = zlib.decompressobj()
+        unpacker.decompress(data[start : start + size], most)
+        if unpacker.unconsumed_tail:
+            raise InputError("damaged TIFF (it inflates to more than its size)")
 
 
 def _interleaved(values: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
