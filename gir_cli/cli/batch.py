@@ -95,9 +95,7 @@ class Batch:
             return 0
         with product() as out:
             self.out = out
-            self.tell_to = (
-                sys.stderr if any(item.target == STDOUT for item in items) else os.fdopen(os.dup(out.fileno()), "w")
-            )
+            self.on_stdout = any(item.target == STDOUT for item in items)
             many = len(items) > 1
             for thing, outcome in self._outcomes(items, act, inside):
                 self._finish(thing, outcome)
@@ -213,12 +211,20 @@ class Batch:
     def _tell(self, item: Item, facts: dict[str, Any]) -> None:
         if self.running.json:
             named = {"input": _shown(item), "output": files.shown(item.target)}
-            print(json.dumps(named | facts), file=self.tell_to, flush=True)
+            self._print(json.dumps(named | facts))
+
+    def _print(self, line: str) -> None:
+        """Print a line of --json: on stdout, unless images go there."""
+        if self.on_stdout:
+            say(line)
+        else:
+            self.out.write(f"{line}\n".encode())
+            self.out.flush()
 
     def _summary(self, many: bool) -> None:
         counts = {"done": self.done, "failed": self.failed, "skipped": self.skipped}
         if self.running.json:
-            print(json.dumps({"summary": counts}), file=self.tell_to, flush=True)
+            self._print(json.dumps({"summary": counts}))
         elif many and not self.running.quiet:
             said = [f"{self.done} done", *(f"{n} {name}" for name, n in counts.items() if n and name != "done")]
             say(f"gir: {', '.join(said)}")
