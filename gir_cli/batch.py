@@ -32,7 +32,7 @@ class Placing(Checked):
 
     output: Annotated[str | None, Param("file or directory to write; - is standard output")] = None
     format: Annotated[str | None, Param("format to write, by name or extension")] = None
-    name: Annotated[str, Param("how files in a directory are called")] = "{stem}{suffix}.{ext}"
+    name: Annotated[str, Param("how results are called, of {stem}, {suffix} and {ext}")] = "{stem}{suffix}.{ext}"
     suffix: Annotated[str | None, Param("text for {suffix}")] = None
     recursive: Annotated[bool, Param("descend into directories and mirror them")] = False
     in_place: Annotated[bool, Param("replace each input by its result")] = False

@@ -52,7 +52,7 @@ def write(path: str, data: bytes) -> None:
             with open(handle, "wb") as file:
                 file.write(data)
             if before:
-                os.chmod(name, stat.S_IMODE(before.st_mode))
+                os.chmod(name, before.st_mode & 0o777)
             os.replace(name, path)
     except OSError as error:
         raise OutputError(reason(error)) from None

@@ -314,6 +314,13 @@ class TestTiff:
         with pytest.raises(InputError, match=f"colour model {photometric.upper()}"):
             decode(tiff(values, photometric=photometric))
 
+    def test_ycbcr_without_jpeg_is_refused(self, photo):
+        blob = bytearray(tiff(photo, photometric="rgb"))
+        at = blob.index(struct.pack("<HHI", 262, 3, 1))
+        blob[at + 8] = 6
+        with pytest.raises(InputError, match="colour model YCBCR"):
+            decode(bytes(blob))
+
     def test_five_channels_are_refused(self, photo):
         with pytest.raises(InputError, match="5 channels"):
             decode(tiff(np.dstack([photo, photo[:, :, :2]]), photometric="rgb", planarconfig="contig"))
@@ -406,6 +413,16 @@ def test_the_gps_and_exif_of_a_tiff_reach_a_jpeg(photo):
     )
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_the_thumbnail_of_before_is_not_handed_on(photo, order):
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    above = struct.pack(order + "HHHI4s", 1, 271, 2, 3, b"me\0\0")
+    exif = head + above + struct.pack(order + "I", 26) + b"a second directory"
+    image = decode(saved(PIL.fromarray(photo), "PNG", exif=exif))
+    assert image.exif == exif
+    assert decode(encode(image).data).exif == head + above + bytes(4) + b"a second directory"
+
+
 def test_the_resolution_of_a_scan_stays_in_a_tiff(photo):
     image = decode(saved(PIL.fromarray(photo), "TIFF", dpi=(600, 300)))
     assert PIL.open(io.BytesIO(encode(image).data)).info["dpi"] == (600, 300)
@@ -427,6 +444,11 @@ def test_pnm_of_any_maximum(gray, plain, white):
     image = decode(b"P%d # a comment\n5 # and one more\n4\n%d\n" % (kind, white) + body)
     np.testing.assert_array_equal(np.rint(image.pixels[:, :, : values.shape[2]] * white), values)
     assert (image.gray, image.depth) == (gray, "8" if white < 256 else "16")
+
+
+def test_a_pam_of_other_colours_is_refused_by_name():
+    with pytest.raises(InputError, match="kind CMYK is not supported"):
+        decode(b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nMAXVAL 255\nTUPLTYPE CMYK\nENDHDR\nabcd")
 
 
 def test_a_file_of_several_pnm_says_that_one_is_read():

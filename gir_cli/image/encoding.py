@@ -13,7 +13,7 @@ from gir_cli.color import luma
 from gir_cli.errors import GirError, OutputError, UsageError
 from gir_cli.image.formats import FORMATS, Format, check_size, named
 from gir_cli.image.header import codec
-from gir_cli.image.metadata import Metadata, icc_space
+from gir_cli.image.metadata import Metadata, icc_space, without_thumbnail
 from gir_cli.image.picture import Image
 from gir_cli.image.samples import Options
 from gir_cli.params import Checked, Param
@@ -175,7 +175,9 @@ def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: st
     """Return the metadata to write, and what must be left out."""
     keep, color = saving.metadata == "keep", saving.metadata != "strip"
     wanted = Metadata(
-        icc=image.icc if color else None, exif=image.exif if keep else None, xmp=image.xmp if keep else None
+        icc=image.icc if color else None,
+        exif=without_thumbnail(image.exif) if keep and image.exif else None,
+        xmp=image.xmp if keep else None,
     )
     notes = []
     space, kind = icc_space(wanted.icc or b""), "gray" if gray else "RGB"

@@ -77,6 +77,18 @@ def upright(metadata: Metadata) -> Metadata:
     return replace(metadata, exif=exif, xmp=xmp)
 
 
+def without_thumbnail(exif: bytes) -> bytes:
+    """Return an EXIF block that no longer points to its thumbnail, which shows the picture before the work."""
+    order = "<" if exif[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+    except struct.error:
+        return exif
+    end = start + 2 + 12 * count
+    return exif[:end] + bytes(4) + exif[end + 4 :] if end + 4 <= len(exif) else exif
+
+
 def icc_space(icc: bytes) -> str:
     """Return the colour space a profile is for: 'RGB', 'GRAY', 'CMYK', … (ICC.1:2022, 7.2.8), or ''."""
     return icc[16:20].decode("latin-1").strip() if len(icc) >= 132 and icc[36:40] == b"acsp" else ""

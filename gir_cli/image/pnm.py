@@ -107,6 +107,9 @@ def _pam(stream: Source) -> Layout:
         key, _, value = line.partition(b" ")
         if key and not key.startswith(b"#"):
             fields[key] = value.strip()
+    kind = fields.get(b"TUPLTYPE", b"RGB")
+    if not kind.startswith((b"BLACKANDWHITE", b"GRAYSCALE", b"RGB")):
+        raise InputError(f"a PAM of the kind {kind.decode('latin-1')} is not supported")
     width, height, depth, white = (int(fields[key]) for key in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
     return Layout(b"7", width, height, depth, float(white))
 

@@ -23,6 +23,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print w
 
 _COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
 _DNG = 50706
+_JPEGS = (6, 7)  # their decoder returns RGB
 _DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
 _ASSOCIATED = 1
@@ -104,6 +105,8 @@ def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
     if page.photometric not in _COLOURS:
         colour = getattr(page.photometric, "name", page.photometric)
         raise InputError(f"a TIFF in the colour model {colour} is not supported (RGB, gray and palette are)")
+    if page.photometric == 6 and page.compression not in _JPEGS:
+        raise InputError("a TIFF in the colour model YCBCR is supported with JPEG compression only")
     if page.samplesperpixel > 4 or page.imagedepth > 1:
         raise InputError(f"a TIFF of {page.samplesperpixel} channels is not supported (at most 4 are)")
     if page.dtype is None or page.dtype.kind not in "buf" or (page.dtype.kind == "u" and page.dtype.itemsize > 2):
