@@ -51,7 +51,11 @@ class Interval:
     shape: str = "even"
 
     def draw(self, rng: Rng) -> float:
-        u = float(rng.uniform())
+        value = self._at(float(rng.uniform()))
+        low, high = sorted((self.first, self.last))
+        return min(max(value, low), high)  # rounding may lead a hair outside
+
+    def _at(self, u: float) -> float:
         if self.shape == "log":
             return self.first * (self.last / self.first) ** u
         if self.shape == "inverse":

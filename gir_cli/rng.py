@@ -41,7 +41,7 @@ def normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def uniform(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
-    """Return draws that are uniform in [0, 1), float32."""
+    """Return draws that are uniform in [0, 1], float32; rounding may reach 1."""
     if isinstance(rng, np.random.Generator):
         return rng.random(shape, dtype=np.float32)
     return rng.random_sample(shape).astype(np.float32)

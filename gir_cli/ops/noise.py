@@ -91,4 +91,4 @@ class Impulse(Checked):
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         u = uniform(rng, (*pixels.shape[:2], 1))
-        return np.where(u < self.density / 2, np.float32(0), np.where(u >= 1 - self.density / 2, np.float32(1), pixels))
+        return np.where(u < self.density / 2, np.float32(0), np.where(u > 1 - self.density / 2, np.float32(1), pixels))
