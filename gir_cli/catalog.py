@@ -10,6 +10,7 @@ from typing import TypeVar
 from gir_cli.errors import UsageError, nearest
 
 T = TypeVar("T")
+New = TypeVar("New")  # what is filed; it becomes a T only once it has its name
 
 
 class Catalog(Mapping[str, T]):
@@ -26,14 +27,14 @@ class Catalog(Mapping[str, T]):
         self._things: dict[str, T] = {}
         self._filled = False
 
-    def add(self, name: str) -> Callable[[T], T]:
+    def add(self, name: str) -> Callable[[New], New]:
         """Return a decorator that files a thing under `name`."""
 
-        def file(thing: T) -> T:
+        def file(thing: New) -> New:
             if name in self._things:
                 raise ValueError(f"two {self.kind}s are called {name!r}")
-            thing.name = name
-            self._things[name] = thing
+            thing.name = name  # type: ignore[attr-defined]
+            self._things[name] = thing  # type: ignore[assignment]
             return thing
 
         return file

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -135,7 +135,7 @@ def step(text: str) -> Step:
 
 def _value(text: str, parameter: Field, owner: str) -> Any:
     if "|" in text:
-        return Choice(tuple(parameter.read(unquote(part), owner) for part in text.split("|")))
+        return Choice(tuple(parameter.read(unquote(part, errors="surrogateescape"), owner) for part in text.split("|")))
     if parameter.type not in (int, float):
         return parameter.read(unquote(text, errors="surrogateescape"), owner)
     interval = INTERVAL.fullmatch(text)
@@ -158,9 +158,9 @@ def parse(text: str) -> Chain:
 def concrete(operator: Operator) -> Step:
     """Return the step that draws exactly `operator`: every value that differs from its default."""
     values = {
-        entry.name: getattr(operator, entry.name)
-        for entry in fields(operator)
-        if getattr(operator, entry.name) != entry.default or params_of(type(operator))[entry.name].param.drawn
+        name: getattr(operator, name)
+        for name, parameter in params_of(type(operator)).items()
+        if getattr(operator, name) != parameter.default or parameter.param.drawn
     }
     return Step(operator.name, values)
 

@@ -79,5 +79,5 @@ def test_text_reads_as_the_parameters_type(text, value):
 
 @pytest.mark.parametrize("text", ["", "seven", "nan", "inf", "1e999", "7.5", "0x10"])
 def test_text_that_is_no_whole_number_is_refused(text):
-    with pytest.raises(UsageError, match="^lamp: bulbs=.* is not a whole number$"):
+    with pytest.raises(UsageError, match=r"^lamp: bulbs=.* is not a whole number$"):
         params_of(Lamp)["bulbs"].read(text, "lamp")

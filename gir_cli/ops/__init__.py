@@ -8,8 +8,7 @@ single field there, and a change of colour none at all. Coordinates are pixels, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -31,8 +30,8 @@ class Operator(Protocol):
     name: ClassVar[str]
     stage: ClassVar[str]
     rank: ClassVar[int]
-    shown: ClassVar[tuple[float, float, float]]
-    identity: ClassVar[Mapping[str, Any]]
+    shown: ClassVar[tuple[float, ...]]
+    identity: ClassVar[dict[str, float]]
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray: ...
 

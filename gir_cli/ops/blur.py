@@ -79,8 +79,8 @@ class GaussianBlur(Checked):
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (1.2, 2, 3)
-    identity: ClassVar = {"sigma": 0}
+    shown: ClassVar[tuple[float, ...]] = (1.2, 2, 3)
+    identity: ClassVar[dict[str, float]] = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation; 0 leaves the picture as it is", 0, 100, "pixels")] = 2.0
     minor: Annotated[float | None, Param("standard deviation along the minor axis", 0, 100, "pixels")] = None
     angle: Annotated[float, Param("direction of the major axis, clockwise from a row", -360, 360, "degrees")] = 0.0
@@ -108,8 +108,8 @@ class MotionBlur(Checked):
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (9, 15, 21)
-    identity: ClassVar = {"length": 0}
+    shown: ClassVar[tuple[float, ...]] = (9, 15, 21)
+    identity: ClassVar[dict[str, float]] = {"length": 0}
     length: Annotated[float, Param("length of the trace; 0 leaves the picture as it is", 0, 500, "pixels")] = 15.0
     angle: Annotated[float, Param("direction, counter-clockwise from a row", -360, 360, "degrees", drawn=(0, 180))] = (
         0.0
@@ -126,8 +126,8 @@ class Defocus(Checked):
 
     stage: ClassVar[str] = "optics"
     rank: ClassVar[int] = 2
-    shown: ClassVar = (2, 4, 7)
-    identity: ClassVar = {"radius": 0}
+    shown: ClassVar[tuple[float, ...]] = (2, 4, 7)
+    identity: ClassVar[dict[str, float]] = {"radius": 0}
     radius: Annotated[float, Param("radius of the disk; 0 leaves the picture as it is", 0, 100, "pixels")] = 4.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:

@@ -44,8 +44,8 @@ class Camera(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 4
-    shown: ClassVar = (0.002, 0.006, 0.02)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (0.002, 0.006, 0.02)
+    identity: ClassVar[dict[str, float]] = {}
     shot: Annotated[float, Param("variance of the noise per unit of light", 0, 1)] = 0.006
     read: Annotated[float, Param("variance of the noise in the dark", 0, 1)] = 0.0004
 

@@ -20,6 +20,10 @@ SUBSAMPLING = {
 }
 
 
+#: The longest side that a format can hold, in pixels.
+LIMITS = {".jpg": 65500, ".webp": 16383}
+
+
 def through(pixels: np.ndarray, extension: str, settings: list[int]) -> np.ndarray:
     """Return `pixels` after 8-bit encoding as `extension` with OpenCV's `settings`, and decoding.
 
@@ -27,16 +31,14 @@ def through(pixels: np.ndarray, extension: str, settings: list[int]) -> np.ndarr
     """
     levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     height, width, channels = levels.shape
-    # OpenCV keeps colour as BGR; both ways of reading a file give the channels back in that order.
-    done, data = cv2.imencode(extension, levels[..., ::-1], settings) if _fits(levels, extension) else (False, None)
-    if not done:
+    if max(height, width) > LIMITS[extension]:
         raise InputError(f"{width} × {height} pixels are more than a {extension[1:]} file can hold")
+    # OpenCV keeps colour as BGR.
+    done, data = cv2.imencode(extension, levels[..., ::-1], settings)
+    assert done and data is not None
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
     return decoded.reshape(levels.shape)[..., ::-1].astype(np.float32) / np.float32(255)
-
-
-def _fits(levels: np.ndarray, extension: str) -> bool:
-    return max(levels.shape) <= {".jpg": 65500, ".webp": 16383}[extension]
 
 
 @OPERATORS.add("jpeg")
@@ -50,8 +52,8 @@ class Jpeg(Checked):
 
     stage: ClassVar[str] = "storage"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (40, 20, 10)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (40, 20, 10)
+    identity: ClassVar[dict[str, float]] = {}
     quality: Annotated[int, Param("quality", 1, 100)] = 40
     subsampling: Annotated[Literal["420", "422", "444"], Param("chroma subsampling")] = "420"
     dx: Annotated[int, Param("shift of the grid to the left", 0, 15, "pixels")] = 0
@@ -73,8 +75,8 @@ class WebP(Checked):
 
     stage: ClassVar[str] = "storage"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (50, 20, 5)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (50, 20, 5)
+    identity: ClassVar[dict[str, float]] = {}
     quality: Annotated[int, Param("quality", 1, 100)] = 30
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:

@@ -25,8 +25,8 @@ class Scratch(Checked):
 
     stage: ClassVar[str] = "damage"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (4, 8, 16)
-    identity: ClassVar = {"count": 0}
+    shown: ClassVar[tuple[float, ...]] = (4, 8, 16)
+    identity: ClassVar[dict[str, float]] = {"count": 0}
     count: Annotated[int, Param("number of scratches; 0 leaves the picture as it is", 0, 1000)] = 8
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -45,17 +45,17 @@ def scratch(pixels: np.ndarray, rng: Rng) -> None:
     rows = np.arange(first, last + 1)[:, None]
     columns = np.floor(path).astype(int)[:, None] + np.arange(-2, 3)
     cover = np.clip(thick / 2 + 0.5 - np.abs(columns - path[:, None]), 0, 1) * opacity
-    cover = np.where((columns >= 0) & (columns < width), cover, 0).astype(np.float32)[..., None]
+    share = np.where((columns >= 0) & (columns < width), cover, 0).astype(np.float32)[..., None]
     columns = np.clip(columns, 0, width - 1)
     # Columns beyond the border fold onto the edge, with nothing to cover; adding keeps the others' share.
-    np.add.at(pixels, (rows, columns), cover * (np.float32(white) - pixels[rows, columns]))
+    np.add.at(pixels, (rows, columns), share * (np.float32(white) - pixels[rows, columns]))
 
 
 def wander(count: int, rng: Rng) -> np.ndarray:
     """Return a random walk of `count` steps, smoothed over 8 of them, that strays from 0 by 8 at most."""
-    steps = cv2.GaussianBlur(np.cumsum(normal(rng, (count, 1)), axis=0), (1, 49), 0, sigmaY=8)[:, 0]
-    steps -= steps.mean()
-    return steps * (8 / max(float(np.abs(steps).max()), 8.0))
+    walk = cv2.GaussianBlur(np.cumsum(normal(rng, (count, 1)), axis=0), (1, 49), 0, sigmaY=8)[:, 0]
+    walk = walk - walk.mean()
+    return walk * (8 / max(float(np.abs(walk).max()), 8.0))
 
 
 def band(mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> None:
@@ -74,8 +74,8 @@ class Holes(Checked):
 
     stage: ClassVar[str] = "damage"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (5, 8, 12)
-    identity: ClassVar = {"count": 0}
+    shown: ClassVar[tuple[float, ...]] = (5, 8, 12)
+    identity: ClassVar[dict[str, float]] = {"count": 0}
     count: Annotated[int, Param("number of bands; 0 leaves the picture as it is", 0, 1000)] = 8
     width: Annotated[int, Param("width of a band", 1, 200, "pixels")] = 7
 

@@ -77,8 +77,8 @@ class Haze(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 3
-    shown: ClassVar = (0.6, 1.2, 1.8)
-    identity: ClassVar = {"beta": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.6, 1.2, 1.8)
+    identity: ClassVar[dict[str, float]] = {"beta": 0}
     beta: Annotated[float, Param("density; 0 leaves the picture as it is", 0, 20)] = 1.2
     airlight: Annotated[float, Param("brightness of the haze", 0, 1)] = 0.9
     depth: Annotated[str | None, Param("file of a depth map, larger where farther; resized to the picture")] = None

@@ -21,8 +21,8 @@ class Dark(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 4
-    shown: ClassVar = (1.5, 2, 2.8)
-    identity: ClassVar = {"gamma": 1}
+    shown: ClassVar[tuple[float, ...]] = (1.5, 2, 2.8)
+    identity: ClassVar[dict[str, float]] = {"gamma": 1}
     gamma: Annotated[float, Param("exponent; 1 leaves the picture as it is", 1, 10)] = 2.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -36,8 +36,8 @@ class Dim(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 5
-    shown: ClassVar = (0.4, 0.2, 0.1)
-    identity: ClassVar = {"gain": 1, "shot": 0, "read": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.4, 0.2, 0.1)
+    identity: ClassVar[dict[str, float]] = {"gain": 1, "shot": 0, "read": 0}
     gain: Annotated[float, Param("share of the light that is left", 0, 1)] = 0.12
     shot: Annotated[float, Param("variance of the noise per unit of light", 0, 1)] = 0.006
     read: Annotated[float, Param("variance of the noise in the dark", 0, 1)] = 0.0002

@@ -30,8 +30,8 @@ class GaussianNoise(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (15, 25, 50)
-    identity: ClassVar = {"sigma": 0}
+    shown: ClassVar[tuple[float, ...]] = (15, 25, 50)
+    identity: ClassVar[dict[str, float]] = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation", 0, 255, "8-bit levels")] = 25.0
     kind: Annotated[Literal["color", "gray", "correlated"], Param("how pixels and channels depend")] = "color"
 
@@ -54,8 +54,8 @@ class ShotNoise(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (400, 150, 60)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (400, 150, 60)
+    identity: ClassVar[dict[str, float]] = {}
     peak: Annotated[float, Param("photons at white; fewer are noisier", 1, 1e6, "photons")] = 150.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -70,8 +70,8 @@ class Speckle(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 2
-    shown: ClassVar = (25, 50, 80)
-    identity: ClassVar = {"sigma": 0}
+    shown: ClassVar[tuple[float, ...]] = (25, 50, 80)
+    identity: ClassVar[dict[str, float]] = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation at white", 0, 255, "8-bit levels")] = 50.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -85,8 +85,8 @@ class Impulse(Checked):
 
     stage: ClassVar[str] = "sensor"
     rank: ClassVar[int] = 3
-    shown: ClassVar = (0.02, 0.05, 0.15)
-    identity: ClassVar = {"density": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.02, 0.05, 0.15)
+    identity: ClassVar[dict[str, float]] = {"density": 0}
     density: Annotated[float, Param("share of the pixels that are hit", 0, 1)] = 0.05
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:

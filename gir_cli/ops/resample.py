@@ -85,8 +85,8 @@ class Down(Checked):
 
     stage: ClassVar[str] = "sampling"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (2, 4, 8)
-    identity: ClassVar = {"factor": 1}
+    shown: ClassVar[tuple[float, ...]] = (2, 4, 8)
+    identity: ClassVar[dict[str, float]] = {"factor": 1}
     factor: Annotated[float, Param("by how much each side shrinks; 1 leaves the picture as it is", 1, 64)] = 4.0
     shrink: Annotated[Literal["bicubic", "bilinear", "box", "nearest", "area"], Param("filter that shrinks")] = (
         "bicubic"

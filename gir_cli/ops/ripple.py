@@ -46,8 +46,8 @@ class Ringing(Checked):
 
     stage: ClassVar[str] = "sampling"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (2, 1.2, 0.8)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (2, 1.2, 0.8)
+    identity: ClassVar[dict[str, float]] = {}
     cutoff: Annotated[float, Param("highest frequency that passes", 0.1, math.pi, "radians per pixel")] = 1.2
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -61,8 +61,8 @@ class Sharpen(Checked):
 
     stage: ClassVar[str] = "sampling"
     rank: ClassVar[int] = 2
-    shown: ClassVar = (0.5, 1, 2)
-    identity: ClassVar = {"amount": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.5, 1, 2)
+    identity: ClassVar[dict[str, float]] = {"amount": 0}
     amount: Annotated[float, Param("how much is added; 0 leaves the picture as it is", 0, 20)] = 0.8
     sigma: Annotated[float, Param("deviation of the Gaussian", 0, 100, "pixels")] = 1.0
 

@@ -21,8 +21,8 @@ class Banding(Checked):
 
     stage: ClassVar[str] = "processing"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (16, 8, 4)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (16, 8, 4)
+    identity: ClassVar[dict[str, float]] = {}
     levels: Annotated[int, Param("number of levels", 2, 65536)] = 8
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -40,8 +40,8 @@ class Fade(Checked):
 
     stage: ClassVar[str] = "processing"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (0.8, 0.5, 0.2)
-    identity: ClassVar = {}
+    shown: ClassVar[tuple[float, ...]] = (0.8, 0.5, 0.2)
+    identity: ClassVar[dict[str, float]] = {}
     saturation: Annotated[float, Param("share of the colour that is left", 0, 1)] = 0.5
     contrast: Annotated[float, Param("share of the contrast that is left", 0, 1)] = 0.75
     warmth: Annotated[float, Param("share by which red rises and blue falls", 0, 1)] = 0.08
@@ -66,8 +66,8 @@ class Grain(Checked):
 
     stage: ClassVar[str] = "processing"
     rank: ClassVar[int] = 2
-    shown: ClassVar = (8, 15, 30)
-    identity: ClassVar = {"sigma": 0}
+    shown: ClassVar[tuple[float, ...]] = (8, 15, 30)
+    identity: ClassVar[dict[str, float]] = {"sigma": 0}
     sigma: Annotated[float, Param("standard deviation at middle gray", 0, 255, "8-bit levels")] = 15.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:

@@ -19,7 +19,7 @@ def seeds(rng: Rng, shape: tuple[int, ...], density: float, weakest: float) -> n
     """Return zeros (H, W), but with probability `density` a strength, uniform from `weakest` to 1."""
     hit = uniform(rng, shape) < density
     layer = np.zeros(shape, dtype=np.float32)
-    layer[hit] = weakest + (1 - weakest) * uniform(rng, (np.count_nonzero(hit),))
+    layer[hit] = weakest + (1 - weakest) * uniform(rng, (int(np.count_nonzero(hit)),))
     return layer
 
 
@@ -42,8 +42,8 @@ class Rain(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 0
-    shown: ClassVar = (0.0003, 0.0007, 0.0012)
-    identity: ClassVar = {"density": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.0003, 0.0007, 0.0012)
+    identity: ClassVar[dict[str, float]] = {"density": 0}
     density: Annotated[float, Param("streaks per pixel; 0 leaves the picture as it is", 0, 0.1)] = 0.0007
     length: Annotated[float, Param("length of a streak", 1, 500, "pixels")] = 30.0
     width: Annotated[float, Param("deviation of the Gaussian that thickens a streak", 0, 20, "pixels")] = 0.9
@@ -73,8 +73,8 @@ class Snow(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 1
-    shown: ClassVar = (0.001, 0.004, 0.01)
-    identity: ClassVar = {"density": 0}
+    shown: ClassVar[tuple[float, ...]] = (0.001, 0.004, 0.01)
+    identity: ClassVar[dict[str, float]] = {"density": 0}
     density: Annotated[float, Param("flakes per pixel; 0 leaves the picture as it is", 0, 0.1)] = 0.004
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
@@ -98,8 +98,8 @@ class Drops(Checked):
 
     stage: ClassVar[str] = "scene"
     rank: ClassVar[int] = 2
-    shown: ClassVar = (15, 40, 80)
-    identity: ClassVar = {"count": 0}
+    shown: ClassVar[tuple[float, ...]] = (15, 40, 80)
+    identity: ClassVar[dict[str, float]] = {"count": 0}
     count: Annotated[int, Param("number of drops; 0 leaves the picture as it is", 0, 10000)] = 40
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
