@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from gir_cli import files
-from gir_cli.errors import GirError, InputError, OutputError, UsageError
-from gir_cli.image.formats import MAGIC_LENGTH, Format, NoImage, by_extension, named, recognise
+from gir_cli.batch.inputs import STDIN, Found, inputs
+from gir_cli.errors import GirError, OutputError, UsageError
+from gir_cli.image.formats import Format, by_extension, named
 from gir_cli.params import Checked, Param
 
-STDIN = "-"
 STDOUT = "-"
 _STREAMS = ("png", "pnm", "pam", "pfm")
 _FIELD = re.compile(r"\{(\w*)\}")
@@ -60,20 +58,6 @@ class Item:
     skipped: str | None = None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An input before it has a target: `folder` is its directory relative to its operand."""
-
-    source: str
-    key: str
-    form: Format | None = None
-    fault: GirError | None = None
-
-    @property
-    def folder(self) -> str:
-        return os.path.dirname(self.key)
-
-
 def plan(
     operands: Sequence[str],
     placing: Placing,
@@ -90,12 +74,12 @@ def plan(
     result over an input.
     """
     _check(operands, placing)
-    scanned = placing.output not in (None, STDOUT) and files.identity(placing.output)
-    found = [thing for operand in operands for thing in _inputs(operand, placing.recursive, scanned or None)]
     many = len(operands) > 1 or any(os.path.isdir(operand) for operand in operands)
-    if many and placing.output not in (None, STDOUT) and os.path.isfile(placing.output):
-        raise UsageError(f"{files.shown(placing.output)} is a file; several inputs need a directory")
-    items = [_placed(thing, placing, many, terminal, suffix) for thing in found]
+    places = _Places(placing, many, terminal, suffix)
+    if many and places.path and os.path.isfile(places.path):
+        raise UsageError(f"{files.shown(places.path)} is a file; several inputs need a directory")
+    output = files.identity(places.path) if places.path else None
+    items = [places.item(found) for operand in operands for found in inputs(operand, placing.recursive, output)]
     _refuse_collisions(items, placing)
     return [_judged(item, placing, since) for item in _shard(items, placing.shard)]
 
@@ -118,130 +102,82 @@ def _check(operands: Sequence[str], placing: Placing) -> None:
     _rendered(placing.name, {"stem": "x", "suffix": placing.suffix or "", "ext": "png"})
 
 
-# ---- inputs
+@dataclass(frozen=True)
+class _Places:
+    """Where results go: what was asked for, and what it was asked of.
 
+    `many` tells that there may be more than one input; `terminal` that standard output is none to
+    write pictures to; `suffix` marks a result in the current directory.
+    """
 
-def _inputs(operand: str, recursive: bool, output: tuple[int, int] | None) -> Iterator[_Found]:
-    if operand == STDIN:
-        yield _Found(STDIN, "0")
-    elif os.path.isdir(operand):
-        images = list(_scan(operand, recursive, output))
-        hint = "" if recursive else " (-r descends)"
-        yield from images or [_Found(operand, "", fault=InputError(f"holds no images{hint}"))]
-    else:
-        yield _examined(operand, os.path.basename(operand))
+    placing: Placing
+    many: bool
+    terminal: bool
+    suffix: str
 
+    @property
+    def path(self) -> str | None:
+        """The path asked for; None for standard output or where none was."""
+        return None if self.placing.output == STDOUT else self.placing.output
 
-def _examined(path: str, key: str) -> _Found:
-    """Return the file at `path` with its format, or with the fault that keeps it from being read."""
-    try:
-        return _Found(path, key, recognise(files.read(path, MAGIC_LENGTH)))
-    except InputError as error:
-        return _Found(path, key, fault=error)
+    @property
+    def is_folder(self) -> bool:
+        """Tell whether the path is a directory's, there or not."""
+        return self.path is not None and (self.many or self.path.endswith("/") or os.path.isdir(self.path))
 
-
-def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator[_Found]:
-    """Yield the images in directory `top` in the order of their paths' bytes."""
-    paths: list[str] = []
-    faults: list[_Found] = []
-    folders = [""]
-    while folders:
-        folder = folders.pop()
+    def item(self, found: Found) -> Item:
+        """Return the item of an input."""
+        item = Item(found.source, STDOUT, found.key, fault=found.fault)
+        if found.fault:
+            return item
+        form = self.format(found)
         try:
-            entries = list(os.scandir(os.path.join(top, folder)))
-        except OSError as error:
-            faults.append(_Found(os.path.join(top, folder), folder, fault=InputError(files.reason(error))))
-            continue
-        for entry in entries:
-            path = os.path.join(folder, entry.name)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if recursive and files.identity(entry.path) != output:
-                    folders.append(path)
-            elif entry.is_file():
-                paths.append(path)
-    yield from faults
-    for path in sorted(paths, key=os.fsencode):
-        found = _examined(os.path.join(top, path), path)
-        if not isinstance(found.fault, NoImage):
-            yield found
+            return replace(item, target=self.target(found, form), format=form.name if form else None)
+        except OutputError as error:
+            return replace(item, fault=error)
 
-
-def listed(data: bytes, *, null: bool = False) -> list[str]:
-    """Return the operands in the list `data`, one a line or, with `null`, ended by NUL bytes."""
-    names = data.split(b"\0" if null else b"\n")
-    return [os.fsdecode(name) for name in names if name]
-
-
-# ---- targets
-
-
-def _placed(found: _Found, placing: Placing, many: bool, terminal: bool, suffix: str) -> Item:
-    item = Item(found.source, STDOUT, found.key, fault=found.fault)
-    if found.fault:
-        return item
-    form = _form(found, placing, many)
-    try:
-        return replace(
-            item, target=_target(found, form, placing, many, terminal, suffix), format=form.name if form else None
-        )
-    except OutputError as error:
-        return replace(item, fault=error)
-
-
-def _is_folder(output: str, many: bool) -> bool:
-    return many or output.endswith("/") or os.path.isdir(output)
-
-
-def _form(found: _Found, placing: Placing, many: bool) -> Format | None:
-    """Return the format to write, or None where only the decoded picture can tell."""
-    if placing.format is not None:
-        return named(placing.format)
-    output = placing.output
-    if output not in (None, STDOUT) and not _is_folder(output, many):
-        extension = os.path.splitext(output)[1]
+    def format(self, found: Found) -> Format | None:
+        """Return the format to write, or None where only the decoded picture can tell."""
+        if self.placing.format is not None:
+            return named(self.placing.format)
+        extension = os.path.splitext(self.path)[1] if self.path and not self.is_folder else ""
         if extension:
             return named(extension[1:])
-    if found.form is None:
-        return None
-    return found.form if found.form.writes else named("png")
+        return found.form if found.form is None or found.form.writes else named("png")
 
+    def target(self, found: Found, form: Format | None) -> str:
+        """Return the path to write to, or '-'; standard input gets the directory alone."""
+        if self.placing.in_place:
+            if form is not found.form:
+                raise OutputError("a format that is read only cannot be written in place")
+            return os.path.realpath(found.source)
+        if self.placing.output is None:
+            return self.beside(found, form)
+        if self.path is None or not self.is_folder:
+            return self.placing.output
+        if found.source == STDIN:
+            return os.path.join(self.path, "")
+        folder = os.path.join(self.path, found.folder)
+        _refuse_to_leave(self.path, folder)
+        return os.path.join(folder, self.name(found, form, ""))
 
-def _target(found: _Found, form: Format | None, placing: Placing, many: bool, terminal: bool, suffix: str) -> str:
-    if placing.in_place:
-        if form is not found.form:
-            raise OutputError("a format that is read only cannot be written in place")
-        return os.path.realpath(found.source)
-    if placing.output == STDOUT:
-        return STDOUT
-    if placing.output is None:
-        if many:
+    def beside(self, found: Found, form: Format | None) -> str:
+        """Return where a result goes that was given no place: standard output, or a file if that is a terminal."""
+        if self.many:
             raise UsageError("several inputs need -o DIR/ or --in-place")
-        if not terminal:
-            return STDOUT
-        return _named(found, form or named("png"), placing, suffix)
-    if not _is_folder(placing.output, many):
-        return placing.output
-    if found.source == STDIN:
-        return os.path.join(placing.output, "")
-    folder = os.path.join(placing.output, found.folder)
-    _refuse_to_leave(placing.output, folder)
-    return os.path.join(folder, _named(found, form or named("png"), placing, ""))
+        return self.name(found, form, self.suffix) if self.terminal else STDOUT
 
-
-def _named(found: _Found, form: Format, placing: Placing, suffix: str) -> str:
-    """Return the output's name in its directory."""
-    stem, extension = os.path.splitext(os.path.basename(found.source))
-    if found.source == STDIN:
-        stem = "stdin"
-    keeps = by_extension(extension and f"x{extension}") is form
-    fields = {
-        "stem": stem,
-        "suffix": suffix if placing.suffix is None else placing.suffix,
-        "ext": extension[1:] if keeps else form.extension,
-    }
-    return _rendered(placing.name, fields)
+    def name(self, found: Found, form: Format | None, suffix: str) -> str:
+        """Return the result's name in its directory."""
+        stem, extension = os.path.splitext(os.path.basename(found.source))
+        form = form or named("png")
+        keeps = by_extension(f"x{extension}") is form
+        fields = {
+            "stem": "stdin" if found.source == STDIN else stem,
+            "suffix": suffix if self.placing.suffix is None else self.placing.suffix,
+            "ext": extension[1:] if keeps else form.extension,
+        }
+        return _rendered(self.placing.name, fields)
 
 
 def _rendered(template: str, fields: dict[str, str]) -> str:
@@ -273,9 +209,6 @@ def framed(item: Item, number: int, extension: str) -> Item:
     elif number > 1 and target != STDOUT:
         return replace(item, key=str(number), fault=UsageError("a stream of several frames needs -o DIR/ or -o -"))
     return replace(item, target=target, key=str(number))
-
-
-# ---- refusals
 
 
 def _refuse_collisions(items: list[Item], placing: Placing) -> None:
@@ -344,38 +277,3 @@ def listing(items: Iterable[Item]) -> Iterator[str]:
     for item in items:
         if not item.fault and not item.skipped:
             yield f"{files.shown(item.source)}\t{files.shown(item.target)}"
-
-
-# ---- work
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
-
-
-def ordered(
-    work: Callable[[Given], Made], given: Iterable[Given], *, workers: int = 1
-) -> Iterator[tuple[Given, Made | GirError]]:
-    """Yield (thing, work(thing)) for each of `given`, in its order, worked on by `workers` threads.
-
-    A GirError that `work` raises is yielded in the result's place; anything else is raised. At most
-    twice as many things as workers are under way, so memory does not grow with their number. `given`
-    is drawn from in the calling thread: a stage between two `ordered` calls runs there, beside both.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="gir")
-    under_way: deque[tuple[Given, Future]] = deque()
-    try:
-        for thing in given:
-            under_way.append((thing, pool.submit(work, thing)))
-            if len(under_way) >= 2 * workers:
-                yield _outcome(*under_way.popleft())
-        while under_way:
-            yield _outcome(*under_way.popleft())
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _outcome(thing: Given, future: Future) -> tuple[Given, Made | GirError]:
-    try:
-        return thing, future.result()
-    except GirError as error:
-        return thing, error

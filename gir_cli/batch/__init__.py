@@ -1,0 +1,9 @@
+"""Work over many files: operands -> plan -> results in order."""
+
+from __future__ import annotations
+
+from gir_cli.batch.inputs import STDIN, listed
+from gir_cli.batch.planning import STDOUT, Item, Placing, framed, listing, plan
+from gir_cli.batch.workers import ordered
+
+__all__ = ["STDIN", "STDOUT", "Item", "Placing", "framed", "listed", "listing", "ordered", "plan"]
