@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT, Item, Placing, framed, listed, listing, ordered, plan
 from gir_cli.cli.terminal import is_terminal, product, progress, say
-from gir_cli.errors import GirError, InputError, UsageError
+from gir_cli.errors import GirError, InputError, UsageError, WeightsError
 from gir_cli.image import (
     FORMATS,
     MAX_PIXELS,
@@ -231,11 +231,16 @@ class Batch:
 
 
 def _tried(work: Callable[[Any], Any], thing: Any) -> Any:
-    """Return work(thing), or the fault: `thing` itself where it is one, or what `work` raises."""
+    """Return work(thing), or the fault: `thing` itself where it is one, or what `work` raises.
+
+    What is wrong with the command or the weights, and so with every image, is raised.
+    """
     if isinstance(thing, GirError):
         return thing
     try:
         return work(thing)
+    except (UsageError, WeightsError):
+        raise
     except GirError as error:
         return error
 

@@ -72,5 +72,5 @@ class Girnet(nn.Module):
         for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             features = blocks(up(features) + skips.pop())
         with torch.autocast(x.device.type, enabled=False):
-            residual = self.head(features.float())
+            residual = self.head(features.to(self.head.weight.dtype))
         return x + functional.pixel_shuffle(residual, 2)

@@ -1,0 +1,204 @@
+"""Tiles, blending, and gir restore with a small network of known behaviour."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pictures import decoded, encoded
+
+from gir_cli import provenance
+from gir_cli.errors import GirError, UsageError
+from gir_cli.restore import BAND, Restorer, Way, spans
+from gir_cli.weights import built, config_of, save
+
+CONFIG = {"width": 8, "levels": 2, "blocks": 1}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Return a weights file whose network changes pictures visibly, the same way each time."""
+    network = built("girnet", CONFIG)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.12)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    record = {"name": "small", "model": "girnet", "config": config_of(network), "scale": 1}
+    save(path, network.state_dict(), record)
+    return path
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 65, 200, 1000])
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 16), (64, 32), (96, 0), (32, 64), (200, 50)])
+def test_shares_of_tiles_sum_to_one_and_cut_edges_count_for_nothing(size, tile, overlap):
+    total = np.zeros(size)
+    found = spans(size, tile, overlap, multiple=8)
+    for span in found:
+        total[span.start : span.stop] += span.share
+        assert span.start % 8 == 0
+        assert span.share.min() >= 0
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert found[-1].stop == size
+    if overlap > 2 * BAND:
+        for span in found:
+            assert span.start == 0 or span.share[: overlap // 2 - BAND].max() == 0
+
+
+@pytest.mark.parametrize("size", [(200, 311), (97, 640), (129, 128)])
+def test_tiled_equals_untiled(weights, size):
+    pixels = np.random.RandomState(0).rand(*size, 3).astype(np.float32)
+    whole = Restorer(weights, Way(tile="off", precision="fp32", device="cpu"))(pixels)
+    tiled = Restorer(weights, Way(tile=96, precision="fp32", device="cpu"))(pixels)
+    assert np.abs(whole - pixels).max() > 0.05
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (40, 41)])
+def test_any_size_comes_back(weights, size):
+    pixels = np.random.RandomState(0).rand(*size, 3).astype(np.float32)
+    out = Restorer(weights)(pixels)
+    assert out.shape == pixels.shape
+    assert np.isfinite(out).all()
+    assert out.min() >= 0 and out.max() <= 1
+
+
+def test_strength_mixes_with_the_input_and_zero_is_the_input(weights, pixels):
+    full = Restorer(weights, Way(precision="fp32"))(pixels)
+    half = Restorer(weights, Way(precision="fp32", strength=0.5))(pixels)
+    np.testing.assert_allclose(half, (full + pixels) / 2, atol=1e-6)
+    np.testing.assert_array_equal(Restorer(weights, Way(strength=0.0))(pixels), pixels)
+
+
+def test_the_ensemble_is_the_mean_over_flips_and_rotations(weights, pixels):
+    pixels = pixels[:96, :128]
+    plain = Restorer(weights, Way(precision="fp32"))
+    views = []
+    for turns in range(4):
+        turned = np.rot90(pixels, turns)
+        views.append(np.rot90(plain(np.ascontiguousarray(turned)), -turns))
+        views.append(np.rot90(plain(np.ascontiguousarray(turned[:, ::-1]))[:, ::-1], -turns))
+    ensemble = Restorer(weights, Way(precision="fp32", tta=True))(pixels)
+    np.testing.assert_allclose(ensemble, np.mean(views, axis=0), atol=1e-5)
+
+
+def test_passes_apply_the_model_again(weights, pixels):
+    once = Restorer(weights, Way(precision="fp32"))
+    twice = Restorer(weights, Way(precision="fp32", passes=2))(pixels)
+    np.testing.assert_allclose(twice, once(once(pixels)), atol=1e-6)
+
+
+def test_pixels_that_are_not_finite_are_refused(weights, pixels):
+    with pytest.raises(GirError, match="NaN"):
+        Restorer(weights)(np.where(pixels > 0.9, np.nan, pixels))
+
+
+def test_memory_that_runs_out_halves_an_automatic_tile_but_never_one_that_was_asked_for(weights, pixels, monkeypatch):
+    def frugal(self, batch):
+        if batch.shape[-1] > 200:
+            raise torch.OutOfMemoryError
+        return real(self, batch)
+
+    expected = Restorer(weights, Way(precision="fp32"))(pixels)
+    network = type(Restorer(weights).model.network)
+    real = network.forward
+    monkeypatch.setattr(network, "forward", frugal)
+    restorer = Restorer(weights, Way(precision="fp32"))
+    np.testing.assert_allclose(restorer(pixels), expected, atol=1e-5)
+    assert restorer.tile <= 200
+    with pytest.raises(GirError, match="smaller --tile"):
+        Restorer(weights, Way(precision="fp32", tile=256))(pixels)
+
+
+def test_an_unknown_device_is_named():
+    from gir_cli.devices import device_of
+
+    with pytest.raises(UsageError, match="--device=tpu"):
+        device_of("tpu")
+
+
+# ---- the command
+
+
+def test_a_pipe_of_both_commands(process, photograph, weights):
+    worse = process("degrade", "--noise", "25", "--blur", "2", stdin=encoded(photograph))
+    better = process("restore", "-m", weights, stdin=worse.out)
+    assert (better.status, better.err) == (0, "")
+    assert decoded(better.out).shape == photograph.shape
+
+
+def test_every_restored_file_says_how_it_was_made_unless_asked_not_to(gir, png, weights):
+    data = gir("restore", "-m", weights, "--strength", "0.5", png).out
+    said = provenance.read(data)
+    assert said["program"] == "gir"
+    assert said["options"]["strength"] == 0.5
+    assert said["input_sha256"] == provenance.digest(png.read_bytes())
+    assert said["weights_sha256"] == provenance.digest(weights.read_bytes())
+    assert provenance.read(gir("restore", "-m", weights, "--no-provenance", png).out) is None
+
+
+def test_alpha_depth_and_gray_come_through(gir, photograph, weights):
+    alpha = np.tile(np.linspace(0, 65535, 384).astype(np.uint16), (256, 1))
+    deep = np.dstack([photograph.astype(np.uint16) * 257, alpha])
+    back = decoded(gir("restore", "-m", weights, stdin=cv2.imencode(".png", deep)[1].tobytes()).out)
+    assert back.dtype == np.uint16
+    np.testing.assert_array_equal(cv2.cvtColor(back[..., ::-1].copy(), cv2.COLOR_BGRA2RGBA)[..., 3], alpha)
+    assert decoded(gir("restore", "-m", weights, stdin=encoded(photograph[..., 0])).out).ndim == 2
+
+
+def test_a_tree_is_mirrored_and_skipped_the_second_time(gir, tmp_path, photograph, weights):
+    for name in ("a.png", "deep/b.jpg"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(photograph[:64, :64], path.suffix))
+    first = gir("restore", "-m", weights, "-r", tmp_path / "in", "-o", tmp_path / "out")
+    assert (first.status, first.err) == (0, "gir: 2 done\n")
+    assert (tmp_path / "out/deep/b.jpg").exists()
+    again = gir("restore", "-m", weights, "-r", "--skip-existing", "--json", tmp_path / "in", "-o", tmp_path / "out")
+    assert json.loads(again.out.splitlines()[-1]) == {"summary": {"done": 0, "failed": 0, "skipped": 2}}
+
+
+def test_one_bad_file_does_not_stop_the_rest(gir, tmp_path, photograph, weights):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        (folder / name).write_bytes(encoded(photograph[:64, :64]))
+    (folder / "b.png").write_bytes(encoded(photograph)[:5000])
+    done = gir("restore", "-m", weights, folder, "-o", tmp_path / "out", "-j", "2")
+    assert done.status == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+    assert done.err.splitlines()[-1] == "gir: 2 done, 1 failed"
+
+
+def test_any_number_of_workers_gives_the_same_bytes(gir, tmp_path, photograph, weights):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(encoded(photograph[number : 40 + number, :50]))
+    outs = []
+    for jobs in (1, 4):
+        assert gir("restore", "-m", weights, folder, "-o", tmp_path / str(jobs), "-j", jobs).status == 0
+        outs.append([path.read_bytes() for path in sorted((tmp_path / str(jobs)).iterdir())])
+    assert outs[0] == outs[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["-m", "nothing"], 3, "no weights are called 'nothing' (searched: "),
+        (["-m", "./no.safetensors"], 3, "no.safetensors: no such weights file"),
+        (["--tile", "big"], 2, "--tile=big"),
+        (["--strength", "2"], 2, "--strength=2 is out of range (0 to 1)"),
+        (["--device", "tpu"], 2, "--device=tpu"),
+    ],
+)
+def test_what_cannot_be_is_one_line(gir, png, weights, arguments, status, says):
+    model = [] if "-m" in arguments else ["-m", weights]
+    done = gir("restore", *model, *arguments, png, "-o", png.parent / "out.png")
+    assert done.status == status
+    assert len(done.err.splitlines()) == 1
+    assert says in done.err
+    assert not (png.parent / "out.png").exists()

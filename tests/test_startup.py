@@ -1,0 +1,48 @@
+"""What must be quick stays so: commands that need no network never import torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pictures import ROOT
+
+
+def imported_by(*arguments):
+    """Return the modules that are loaded after the program ran with `arguments`."""
+    code = (
+        "import sys; from gir_cli.cli import main; status = main(sys.argv[1:]); "
+        "print(status, *sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, cwd=ROOT, timeout=60)
+    status, *modules = done.stderr.split()
+    assert status == b"0"
+    return {module.decode() for module in modules}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments):
+    heavy = {"torch", "cv2", "tifffile", "numpy", "gir_cli.models"}
+    assert not heavy & imported_by(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["models"], ["degrade", "--help"], ["restore", "--help"], ["train", "--help"], ["degrade", "--list"]],
+    ids=" ".join,
+)
+def test_commands_about_files_and_degradations_do_without_torch(arguments):
+    assert "torch" not in imported_by(*arguments)
+
+
+def test_degrading_does_without_torch(png):
+    out = png.parent / "out.png"
+    assert "torch" not in imported_by("degrade", "--noise", "5", str(png), "-o", str(out))
+    assert out.exists()
+
+
+def test_importing_the_package_loads_nothing():
+    code = "import sys; before = set(sys.modules); import gir_cli; print(len(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, timeout=60)
+    assert int(done.stdout) < 10

@@ -1,0 +1,305 @@
+"""Training: stateless samples, exact resume, the schedule, the run folder, and gir train."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pictures import encoded
+
+from gir_cli.data import Samples, batches, mixture, open_photographs
+from gir_cli.errors import GirError, InputError, Unfinished, UsageError
+from gir_cli.train import state
+from gir_cli.train.loop import train
+from gir_cli.train.optimizer import is_hidden, orthogonalised
+from gir_cli.train.run import Limits, Run
+from gir_cli.train.settings import Settings, address, averaging, rate
+from gir_cli.weights import built, load
+
+QUICK = Settings(
+    config="width=8,levels=2,blocks=1", steps=12, batch=4, patches="16,16,32", warmup=2, every=6, precision="fp32"
+)
+HERE = Limits(workers=0)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Return a folder of three photographs."""
+    from skimage import data
+
+    place = tmp_path_factory.mktemp("photographs")
+    for name in ("chelsea", "astronaut", "coffee"):
+        (place / f"{name}.png").write_bytes(encoded(getattr(data, name)()[:200, :240]))
+    return place
+
+
+@pytest.fixture(scope="session")
+def photographs(folder, tmp_path_factory):
+    return open_photographs([folder], tmp_path_factory.mktemp("cache"), 64)
+
+
+def finished(settings, photographs, place, limits=HERE, **more):
+    """Run to the end; return the averaged weights."""
+    for _ in train(settings, photographs, place, limits, **more):
+        pass
+    return load(place / "weights.safetensors").network.state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# ---- samples
+
+
+def test_photographs_are_decoded_once_and_mapped(folder, tmp_path):
+    calls = []
+    first = open_photographs([folder], tmp_path, 64, lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    again = open_photographs([folder], tmp_path, 64, lambda done, total: calls.append(None))
+    assert None not in calls
+    assert first.digest == again.digest
+    np.testing.assert_array_equal(first[1], again[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("bad.png", b"hello", "bad.png: not an image"),
+        ("none.jpg", b"", "none.jpg: empty file"),
+        ("small.png", encoded(np.zeros((32, 500, 3), np.uint8)), "small.png: 500x32 is too small"),
+    ],
+)
+def test_a_bad_photograph_is_named_before_training(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        open_photographs([tmp_path], tmp_path / "cache", 64)
+
+
+def test_a_folder_that_is_missing_or_empty_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        open_photographs([tmp_path / "none"], tmp_path, 64)
+    with pytest.raises(InputError, match="holds no images"):
+        open_photographs([tmp_path], tmp_path, 64)
+
+
+def test_a_sample_depends_on_seed_and_index_alone(photographs):
+    samples = Samples(photographs, "gir", 3)
+    worse, clean = samples[10, 4, 32]
+    alone, _ = samples[12, 1, 32]
+    assert torch.equal(worse[2], alone[0])
+    assert worse.shape == clean.shape == (4, 3, 32, 32)
+    assert worse.dtype == torch.uint8
+    other, _ = dataclasses.replace(samples, seed=4)[10, 4, 32]
+    assert not torch.equal(worse, other)
+
+
+def test_workers_make_the_batches_of_one_process(photographs):
+    samples = Samples(photographs, "gir", 0)
+    addresses = [(4 * step, 4, 16) for step in range(6)]
+    alone = list(batches(samples, addresses, 0))
+    shared = list(itertools.islice(batches(samples, addresses, 2), 6))
+    for (worse, clean), (other_worse, other_clean) in zip(alone, shared, strict=True):
+        assert torch.equal(worse, other_worse)
+        assert torch.equal(clean, other_clean)
+
+
+def test_a_chain_is_a_distribution_in_which_every_step_acts():
+    drawn = mixture("noise:sigma=0..50 jpeg:quality=10|20", 32)
+    rng = np.random.RandomState(0)
+    assert [[step.name for step in drawn.draw(rng)] for _ in range(5)] == [["noise", "jpeg"]] * 5
+
+
+# ---- schedule
+
+
+def test_the_rate_warms_up_and_ends_at_its_last_share():
+    settings = Settings(steps=1000, warmup=100, last_rate=0.1)
+    rates = [rate(step, settings) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1) and rates.index(max(rates)) in (99, 100)
+    assert rates[1000] == pytest.approx(0.1)
+    assert all(a >= b for a, b in itertools.pairwise(rates[100:]))
+
+
+def test_larger_patches_come_in_smaller_batches():
+    settings = Settings(steps=4, batch=16, patches="64,128")
+    assert [address(step, settings) for step in range(4)] == [(0, 16, 64), (16, 16, 64), (32, 4, 128), (48, 4, 128)]
+
+
+def test_the_moving_average_forgets_the_start():
+    assert averaging(0, QUICK) == 0.1
+    assert averaging(10**6, QUICK) == QUICK.average
+
+
+@pytest.mark.parametrize("text", ["", "64,", "63", "big", "0"])
+def test_sides_that_cannot_be_are_refused(text):
+    with pytest.raises(UsageError, match="patches"):
+        Settings(patches=text)
+
+
+# ---- optimiser
+
+
+def test_orthogonalised_updates_have_singular_values_near_one():
+    found = orthogonalised(torch.randn(2, 16, 40, generator=torch.Generator().manual_seed(0)))
+    values = torch.linalg.svdvals(found.float())
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_muon_is_for_hidden_kernels_only():
+    network = built("girnet", {"width": 8, "levels": 2, "blocks": 1})
+    hidden = {name for name, _ in network.named_parameters() if is_hidden(name, network)}
+    assert "stem.weight" not in hidden
+    assert "head.weight" not in hidden
+    assert "down_blocks.0.0.widen.weight" in hidden
+    assert not any(name.endswith("bias") for name in hidden)
+
+
+# ---- runs
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(photographs, tmp_path, precision):
+    settings = dataclasses.replace(QUICK, precision=precision)
+    straight = finished(settings, photographs, tmp_path / "straight")
+    seen = []
+
+    def interrupted():
+        return len(seen) == 5
+
+    with pytest.raises(Unfinished, match="stopped at step 6 of 12"):
+        original = Run.update
+
+        def counted(self, *batch):
+            seen.append(self.step)
+            return original(self, *batch)
+
+        Run.update = counted
+        try:
+            finished(settings, photographs, tmp_path / "halves", interrupted=lambda: len(seen) == 6)
+        finally:
+            Run.update = original
+    assert same(straight, finished(settings, photographs, tmp_path / "halves"))
+    one, other = (state.read_checkpoint(tmp_path / name)[1] for name in ("straight", "halves"))
+    assert same(one, other)
+
+
+def test_training_lowers_the_loss(photographs, tmp_path):
+    settings = dataclasses.replace(
+        QUICK, steps=120, patches="32", batch=8, distribution="noise:sigma=50", every=120, loss="mse"
+    )
+    reports = list(train(settings, photographs, tmp_path / "run", HERE))
+    assert reports[-1].valid > reports[-1].valid_input + 2
+
+
+def test_a_broken_checkpoint_is_passed_over(photographs, tmp_path):
+    finished(QUICK, photographs, tmp_path)
+    newest, older = state.checkpoints(tmp_path)
+    data = (newest / "state.safetensors").read_bytes()
+    (newest / "state.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert state.read_checkpoint(tmp_path)[0]["step"] == 6
+    assert older.name == "checkpoint-000000006"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"seed": 1}, "seed=0, not 1"), ({"loss": "l1"}, "loss="), ({"distribution": "multi"}, "distribution=gir")],
+)
+def test_another_run_is_not_taken_for_this_one(photographs, tmp_path, changed, says):
+    finished(QUICK, photographs, tmp_path)
+    with pytest.raises(UsageError, match=says):
+        finished(dataclasses.replace(QUICK, **changed), photographs, tmp_path)
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(photographs, tmp_path):
+    finished(QUICK, photographs, tmp_path)
+    finished(dataclasses.replace(QUICK, steps=18, rate=0.01), photographs, tmp_path)
+    assert state.read_checkpoint(tmp_path)[0]["step"] == 18
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_after_some_patience(photographs, tmp_path):
+    settings = dataclasses.replace(QUICK, steps=50, rate=1.0, optimizer="adam", warmup=0, clip=0.0)
+    run = Run(settings, photographs, tmp_path, HERE)
+    with torch.no_grad():
+        run.network.stem.bias.fill_(float("nan"))
+    worse, clean = run.samples[0, 2, 16]
+    with pytest.raises(GirError, match=r"not finite at step 9 .*16x16"):
+        for _ in range(20):
+            run.update(worse, clean)
+    assert run.skipped == 10
+
+
+def test_the_weights_say_how_they_came_to_be(photographs, tmp_path):
+    finished(QUICK, photographs, tmp_path / "run", about={"name": "mine", "license": "CC0-1.0"})
+    record = load(tmp_path / "run/weights.safetensors").record
+    assert record["name"] == "mine"
+    assert record["train"]["distribution"] == "gir"
+    assert record["train"]["steps_done"] == 12
+    assert record["train"]["data_digest"] == photographs.digest
+    assert record["train"]["photographs"] == 3
+    assert set(record["scores"]["validation"]) == {"psnr", "input"}
+
+
+def test_a_time_budget_fixes_the_number_of_steps(photographs, tmp_path):
+    settings = dataclasses.replace(QUICK, steps=10**6, every=10**6)
+    reports = list(train(settings, photographs, tmp_path, dataclasses.replace(HERE, time=3)))
+    assert 40 < reports[-1].steps < 10**5
+    assert reports[-1].step == reports[-1].steps
+
+
+# ---- the command
+
+
+def arguments(folder: Path, run: Path, *more: object) -> list[object]:
+    config = ["--config", "width=8,levels=2,blocks=1", "--batch", 4, "--patches", 16, "--every", 5, "--workers", 0]
+    return ["train", "--data", folder, "-o", run, *config, *more]
+
+
+def test_the_command_trains_and_its_weights_restore(gir, folder, tmp_path, png):
+    run = tmp_path / "run"
+    done = gir(*arguments(folder, run, "--steps", 10, "--json"))
+    assert done.status == 0
+    assert json.loads(done.out.splitlines()[-1])["step"] == 10
+    assert gir("restore", "-m", run / "weights.safetensors", png, "-o", tmp_path / "out.png").status == 0
+    assert "girnet" in gir("info", run / "weights.safetensors").out.decode()
+
+
+def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, tmp_path):
+    run = tmp_path / "run"
+    once = gir(*arguments(folder, run, "--steps", 400, "--stop-after", "0.5s"))
+    assert once.status == 75
+    assert once.err.splitlines()[-1].endswith("run again to go on")
+    assert gir(*arguments(folder, run, "--steps", 20 + state.read_checkpoint(run)[0]["step"])).status == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "says"),
+    [
+        (["--mode", "all"], 2, "--mode=all"),
+        (["--config", "depth=3"], 2, "girnet has no setting 'depth'"),
+        (["--model", "girnett"], 2, "did you mean 'girnet'?"),
+        (["--time", "soon"], 2, "'soon' is no length of time"),
+        (["--steps", "0"], 2, "--steps=0 is out of range"),
+        (["--chain", "noise:sigma=x"], 2, "noise: sigma=x"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(gir, folder, tmp_path, more, status, says):
+    done = gir(*arguments(folder, tmp_path / "run", *more))
+    assert done.status == status
+    assert len(done.err.splitlines()) == 1
+    assert says in done.err
+
+
+def test_rehearsing_prints_the_speed_and_keeps_nothing(gir, folder, tmp_path):
+    done = gir(*arguments(folder, tmp_path / "run", "--dry-run"))
+    assert done.status == 0
+    facts = dict(line.split("\t") for line in done.out.decode().splitlines())
+    assert float(facts["images_per_second"]) > 0
+    assert not (tmp_path / "run").exists()
