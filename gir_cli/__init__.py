@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 __version__ = "0.1.0"
 
 #: Public names and the modules they are loaded from at first use, so that importing the package is cheap.
@@ -27,7 +24,9 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name not in _HOMES:
         raise AttributeError(f"module 'gir_cli' has no attribute '{name}'")
     return getattr(importlib.import_module(f"gir_cli.{_HOMES[name]}"), name)

@@ -171,9 +171,13 @@ def draw(chain: Chain, rng: Rng) -> list[Operator]:
 
 
 def apply(operators: Iterable[Operator], pixels: np.ndarray, rng: Rng) -> np.ndarray:
-    """Return `pixels` (float32 (H, W, 3) in [0, 1]) after all operators; not clipped."""
-    for operator in operators:
-        pixels = operator(pixels, rng)
+    """Return `pixels` (float32 (H, W, C) in [0, 1]) after all operators.
+
+    Between two operators values are clipped to [0, 1], as a sensor or a file in between would do;
+    what the last one gives is not, the encoder does that. One operator alone is thus unclipped.
+    """
+    for place, operator in enumerate(operators):
+        pixels = operator(pixels.clip(0, 1) if place else pixels, rng)
     return pixels
 
 

@@ -127,7 +127,8 @@ def status_of(error: BaseException, asked: str | None = None) -> int:
         return _said(f"{place}{files.reason(error)}", InputError.status)
     if isinstance(error, MemoryError):
         return _said("memory ran out", InputError.status)
-    raise error
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return _said(f"this is a bug of gir ({said}); GIR_DEBUG=1 shows where", GirError.status)
 
 
 def _lowered(message: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT, Item, Placing, framed, listed, listing, ordered, plan
 from gir_cli.cli.terminal import is_terminal, product, progress, say
-from gir_cli.errors import GirError, InputError, UsageError, WeightsError
+from gir_cli.errors import GirError, UsageError, WeightsError
 from gir_cli.image import (
     FORMATS,
     MAX_PIXELS,
@@ -93,7 +93,7 @@ class Batch:
         if self.running.dry_run:
             print("\n".join(listing(items)))
             return 0
-        with product() as out:
+        with product(hush=self.running.verbose < 2) as out:
             self.out = out
             self.on_stdout = any(item.target == STDOUT for item in items)
             many = len(items) > 1
@@ -247,9 +247,10 @@ def _tried(work: Callable[[Any], Any], thing: Any) -> Any:
 
 def _named_file(path: str) -> bytes:
     try:
-        return files.read(path)
-    except InputError as error:
-        raise UsageError(f"{files.shown(path)}: {error}") from None
+        with open(path, "rb") as file:  # a pipe is as good as a file here: --files-from <(find …)
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"{files.shown(path)}: {files.reason(error)}") from None
 
 
 def _shown(item: Item) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import cv2
@@ -18,6 +19,7 @@ from gir_cli.chain import PRESETS, Chain, apply, concrete, draw, in_physical_ord
 from gir_cli.cli.batch import Batch, Job, Result, Running
 from gir_cli.cli.options import spread
 from gir_cli.errors import InputError, UsageError
+from gir_cli.gallery import gallery
 from gir_cli.image import Image, Saving
 from gir_cli.ops import OPERATORS, Operator, physical_order
 from gir_cli.params import Checked, Param, params_of
@@ -45,6 +47,7 @@ class Drawing(Checked):
     seed: Annotated[int, Param("seed; an image's draws depend on it and on its path below the operand", 0, 2**63)] = 0
     record: Annotated[str | None, Param("write each image's exact chain to a JSON Lines file")] = None
     recipe: Annotated[str | None, Param("replay such a file: the same images get the same pixels")] = None
+    gallery: Annotated[bool, Param("make one labelled sheet of every operator at three strengths on the image")] = False
     list: Annotated[bool, Param("print operators, parameters, units, ranges and defaults, and stop")] = False
 
 
@@ -92,8 +95,9 @@ def degrade(
         return 0
     plan_of = _plan(flags, drawing)
     cv2.setNumThreads(1)  # images are worked on side by side
-    batch = Batch(placing, saving, running, suffix=".degraded")
-    status = batch.run(list(operands or ()), lambda job: _degraded(job, plan_of), inside=True)
+    batch = Batch(placing, saving, running, suffix=".gallery" if drawing.gallery else ".degraded")
+    act = partial(_sheet, seed=drawing.seed) if drawing.gallery else partial(_degraded, plan=plan_of)
+    status = batch.run(list(operands or ()), act, inside=True)
     if drawing.record is not None:
         files.write(drawing.record, "".join(f"{line}\n" for line in batch.replay).encode())
     return status
@@ -132,6 +136,7 @@ def _plan(flags: Any, drawing: Drawing) -> Plan:
         "--chain": drawing.chain is not None,
         "--random": drawing.random is not None,
         "--recipe": drawing.recipe is not None,
+        "--gallery": drawing.gallery,
     }
     given = [name for name, is_given in ways.items() if is_given]
     if len(given) > 1:
@@ -146,7 +151,7 @@ def _plan(flags: Any, drawing: Drawing) -> Plan:
         return lambda key, image: _drawn(
             lambda rng: preset(name, image.height, image.width).draw(rng), drawing.seed, key
         )
-    chain = in_physical_order(typed) if typed else parse(drawing.chain)
+    chain = in_physical_order(typed) if typed else parse(drawing.chain or "")
     return lambda key, image: _drawn(lambda rng: chain, drawing.seed, key)
 
 
@@ -188,6 +193,12 @@ def _recorded(line: str, place: str) -> Draw:
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
     return Draw(seed, key, operators)
+
+
+def _sheet(job: Job, seed: int) -> Result:
+    sheet = gallery(job.pages[0].visible(), seed) if job.pages else None
+    # A picture of its own: nothing that belongs to the photograph's pixels goes along.
+    return Result(job.item, [Image(sheet)] if job.pages else [])
 
 
 def _degraded(job: Job, plan: Plan) -> Result:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TypeVar
 
+from gir_cli.image.quiet import hushed
+
 Thing = TypeVar("Thing")
 
 
@@ -25,13 +27,16 @@ def is_terminal(number: int) -> bool:
 
 
 @contextmanager
-def product() -> Iterator[BinaryIO]:
-    """Yield the real stdout for bytes; until the end, file descriptor 1 leads to stderr.
+def product(*, hush: bool = True) -> Iterator[BinaryIO]:
+    """Yield the real stdout for bytes; until the end, file descriptor 1 leads where 2 does.
 
-    So no library's print can corrupt an image.
+    So no library's print can corrupt an image. With `hush`, descriptor 2 leads nowhere meanwhile, for
+    libjpeg, libpng and libtiff have remarks of their own; `sys.stderr` still reaches the user.
     """
     sys.stdout.flush()
-    real = os.dup(1)
+    heard, real, loud = sys.stderr, os.dup(1), os.dup(2)
+    if hush:
+        sys.stderr = hushed()
     os.dup2(2, 1)
     stream = os.fdopen(os.dup(real), "wb")
     try:
@@ -39,8 +44,12 @@ def product() -> Iterator[BinaryIO]:
         stream.flush()
     finally:
         _close(stream)
-        os.dup2(real, 1)
-        os.close(real)
+        for number, saved in ((1, real), (2, loud)):
+            os.dup2(saved, number)
+            os.close(saved)
+        if hush:
+            sys.stderr.close()
+        sys.stderr = heard
 
 
 def _close(stream: BinaryIO) -> None:
@@ -52,7 +61,7 @@ def _close(stream: BinaryIO) -> None:
 
 def progress(things: Iterable[Thing], *, total: int | None, unit: str, shown: bool) -> Iterator[Thing]:
     """Yield `things` under a progress bar on stderr, which is drawn only on a terminal."""
-    if not (shown and is_terminal(2)):
+    if not (shown and sys.stderr.isatty()):
         yield from things
         return
     from tqdm import tqdm

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from gir_cli.chain import PRESETS
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import cache
-from gir_cli.cli.terminal import is_terminal, say
+from gir_cli.cli.terminal import say
 from gir_cli.errors import UsageError
 from gir_cli.params import Checked, Param
 from gir_cli.train.settings import Settings
@@ -141,7 +141,7 @@ def _commit() -> str:
 def _show(reports: Any, training: Training) -> None:
     """Draw the progress of a run: a bar on a terminal, a line a validation elsewhere, or JSON."""
     bar = None
-    if is_terminal(2) and not (training.quiet or training.json):
+    if sys.stderr.isatty() and not (training.quiet or training.json):
         from tqdm import tqdm
 
         bar = tqdm(unit="step", file=sys.stderr, dynamic_ncols=True)

@@ -31,11 +31,12 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalised (Jordan et al., 2024).
 
     Kernels are flattened to (out, in · h · w); those of one shape are orthogonalised together.
-    Tall updates are scaled by sqrt(rows / columns).
+    Tall updates are scaled by sqrt(rows / columns). Each step also shrinks the kernels by `lr` ·
+    `decay`: updates of fixed size would otherwise let them grow without end, layer upon layer.
     """
 
-    def __init__(self, kernels: list[Tensor], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(kernels, {"lr": lr, "momentum": momentum})
+    def __init__(self, kernels: list[Tensor], lr: float, decay: float, momentum: float = 0.95) -> None:
+        super().__init__(kernels, {"lr": lr, "decay": decay, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -48,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                 updates = torch.stack([self._momentum(kernel, group["momentum"]) for kernel in kernels])
                 size = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for kernel, update in zip(kernels, orthogonalised(updates), strict=True):
-                    kernel.sub_(update.reshape(kernel.shape), alpha=size)
+                    kernel.mul_(1 - group["lr"] * group["decay"]).sub_(update.reshape(kernel.shape), alpha=size)
 
     def _momentum(self, kernel: Tensor, decay: float) -> Tensor:
         state = self.state[kernel]
@@ -75,7 +76,7 @@ def optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optim
     hidden = [value for name, value in parameters.items() if is_hidden(name, network)]
     rest = [value for name, value in parameters.items() if not is_hidden(name, network)]
     return [
-        Muon(hidden, lr=settings.rate),
+        Muon(hidden, lr=settings.rate, decay=settings.decay),
         torch.optim.AdamW(rest, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

@@ -32,6 +32,7 @@ class Settings(Checked):
     )
     rate: Annotated[float, Param("learning rate of Muon, or of Adam alone", 0, 1)] = 0.02
     adam_rate: Annotated[float, Param("learning rate of AdamW beside Muon", 0, 1)] = 0.002
+    decay: Annotated[float, Param("weight decay of Muon: each step shrinks kernels by rate times this", 0, 10)] = 0.2
     last_rate: Annotated[float, Param("share of the rate that is left at the end", 0, 1)] = 0.0
     warmup: Annotated[int, Param("steps of linear warm-up", 0)] = 200
     average: Annotated[float, Param("decay of the moving average of the weights", 0, 1)] = 0.999
