@@ -40,7 +40,7 @@ def degraded(chain: Chain, clean: np.ndarray, task: str, stem: str) -> np.ndarra
     pixels = clean
     for stage, step in enumerate(chain):
         rng = stream(0, task, stem, stage)
-        pixels = step.draw(rng)(pixels, rng)
+        pixels = step.draw(rng)(pixels.clip(0, 1), rng)  # clipped in between, as chain.apply does
     return np.rint(np.clip(pixels, 0, 1) * 255) / np.float32(255)
 
 

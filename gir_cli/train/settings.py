@@ -30,7 +30,7 @@ class Settings(Checked):
     optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
         "muon"
     )
-    rate: Annotated[float, Param("learning rate of Muon, or of Adam alone", 0, 1)] = 0.02
+    rate: Annotated[float, Param("learning rate of Muon, or of Adam alone", 0, 1)] = 0.01
     adam_rate: Annotated[float, Param("learning rate of AdamW beside Muon", 0, 1)] = 0.002
     decay: Annotated[float, Param("weight decay of Muon: each step shrinks kernels by rate times this", 0, 10)] = 0.2
     last_rate: Annotated[float, Param("share of the rate that is left at the end", 0, 1)] = 0.0
