@@ -21,7 +21,7 @@ _HOMES = {
     "train": "train.loop",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> object:

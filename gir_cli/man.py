@@ -38,7 +38,7 @@ ENVIRONMENT = (
 
 
 def escaped(text: str) -> str:
-    """Return `text` safe for troff: backslashes, hyphens that are typed, letters beyond ASCII, dots that would be requests."""
+    """Return `text` safe for troff: backslashes, hyphens that are typed, other letters, dots that would be requests."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = "".join(letter if letter.isascii() else f"\\[u{ord(letter):04X}]" for letter in text)
     return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in text.split("\n"))

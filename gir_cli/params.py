@@ -12,7 +12,7 @@ import math
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gir_cli.errors import UsageError, nearest
@@ -109,7 +109,7 @@ class Field:
         return self.check(number, owner)
 
 
-@lru_cache(maxsize=None)
+@cache
 def params_of(cls: type) -> dict[str, Field]:
     """Return the parameters that dataclass `cls` declares, by name, in order."""
     hints = get_type_hints(cls, include_extras=True)

@@ -16,6 +16,7 @@ from pictures import ROOT, encoded
 
 import gir_cli.cli
 
+
 class Done(NamedTuple):
     """How a run of the program ended."""
 
@@ -64,7 +65,10 @@ class _descriptors:
         for number, target in enumerate(self.numbers):
             os.dup2(target, number)
         sys.stdin = open(0, closefd=False)
-        sys.stdout, sys.stderr = (open(number, "w", closefd=False, errors="surrogateescape") for number in (1, 2))
+        sys.stdout, sys.stderr = (
+            open(number, "w", closefd=False, errors="surrogateescape")  # noqa: SIM115
+            for number in (1, 2)
+        )
 
     def __exit__(self, *_: object) -> None:
         sys.stdout.flush()

@@ -162,7 +162,8 @@ def test_a_recipe_replays_to_the_same_pixels(gir, tmp_path, photograph):
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(encoded(photograph))
     recipe = tmp_path / "recipe.jsonl"
-    assert gir("degrade", "--random", "gir", "--seed", "4", "--record", recipe, folder, "-o", tmp_path / "x").status == 0
+    drawn = ["--random", "gir", "--seed", 4, "--record", recipe]
+    assert gir("degrade", *drawn, folder, "-o", tmp_path / "x").status == 0
     assert gir("degrade", "--recipe", recipe, folder, "-o", tmp_path / "y").status == 0
     for name in ("a.png", "b.png"):
         assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()

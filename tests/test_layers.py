@@ -80,12 +80,10 @@ class TestEveryModule:
 
     def test_uses_no_global_randomness(self, path):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
-                if node.value.attr == "random" and getattr(node.value.value, "id", "") == "np":
-                    assert node.attr in ("RandomState", "Generator", "SFC64")
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                whole = ast.unparse(node.func)
-                assert whole not in ("torch.manual_seed", "random.seed")
+            whole = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            if whole.startswith("np.random."):
+                assert whole.split(".")[2] in ("RandomState", "Generator", "SFC64")
+            assert whole not in ("torch.manual_seed", "random.seed")
         assert "random" not in {name.split(".")[0] for name in imports(path)}
 
 

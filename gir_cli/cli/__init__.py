@@ -108,6 +108,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def status_of(error: BaseException, asked: str | None = None) -> int:
     """Say what `error` means on standard error, in one line, and return the exit status it stands for."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
+        error = error.__context__  # typer turns a broken pipe into SystemExit(1)
     if isinstance(error, GirError):
         return _said(str(error), error.status)
     if isinstance(error, ClickException):

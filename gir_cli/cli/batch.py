@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT, Item, Placing, framed, listed, listing, ordered, plan
@@ -80,7 +80,7 @@ class Batch:
         self.done = self.failed = self.skipped = 0
         self.told: set[str] = set()
         self.replay: list[str] = []
-        saving.colour  # a wrong background is found before any work
+        _ = saving.colour  # a wrong background is found before any work
 
     def run(self, operands: list[str], act: Act, *, inside: bool) -> int:
         """Work on all operands and return the exit status.
@@ -195,9 +195,12 @@ class Batch:
         if self.running.json:
             size = {"width": image.width, "height": image.height, "depth": image.depth}
             self._tell(item, {"status": "done", "error": None, **size, **result.facts})
-        elif self.running.verbose or (self.placing.output is None and item.target not in (STDOUT, item.source)):
-            if not self.running.quiet:
-                say(f"{_shown(item)} -> {files.shown(item.target)}")
+        elif not self.running.quiet and (self.running.verbose or self._unasked(item)):
+            say(f"{_shown(item)} -> {files.shown(item.target)}")
+
+    def _unasked(self, item: Item) -> bool:
+        """Say whether the user did not name the place that `item` is written to."""
+        return self.placing.output is None and not self.placing.in_place and item.target != STDOUT
 
     def _note(self, item: Item, note: str) -> None:
         if note not in self.told and not self._silent:

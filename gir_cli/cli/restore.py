@@ -73,7 +73,7 @@ def restore(
     return batch.run(list(operands or ()), restorer.act, inside=False)
 
 
-def _tile(text: str) -> int | None | Literal["off"]:
+def _tile(text: str) -> int | Literal["off"] | None:
     if text in ("auto", "off"):
         return None if text == "auto" else "off"
     if text.isdecimal() and 16 <= int(text) <= 65536:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 from gir_cli.image.quiet import hushed
@@ -53,10 +53,8 @@ def product(*, hush: bool = True) -> Iterator[BinaryIO]:
 
 
 def _close(stream: BinaryIO) -> None:
-    try:
+    with suppress(BrokenPipeError):  # said already, by the write that met it
         stream.close()
-    except BrokenPipeError:
-        pass  # said already, by the write that met it
 
 
 def progress(things: Iterable[Thing], *, total: int | None, unit: str, shown: bool) -> Iterator[Thing]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-
 from gir_cli.chain import PRESETS
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import cache
