@@ -7,8 +7,8 @@ import numpy as np
 
 from gir_cli.chain import Step
 from gir_cli.ops import OPERATORS, physical_order
-from gir_cli.ops.resample import resized
 from gir_cli.params import params_of
+from gir_cli.resize import resized
 from gir_cli.rng import stream
 
 MARGIN = 4

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "gir_cli"
 
 LAYERS = {
     0: {"errors", "rng"},
-    1: {"catalog", "params", "color"},
+    1: {"catalog", "params", "color", "resize"},
     2: {"files", "image", "batch", "ops", "chain", "gallery", "metrics", "suite", "provenance", "report", "records"},
     3: {"devices", "models", "weights", "restore", "data", "train"},
     4: {"evaluate"},

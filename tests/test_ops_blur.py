@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gir_cli.ops import OPERATORS
 from gir_cli.ops.blur import blurred, disk, filtered, gaussian, line
-from gir_cli.ops.resample import resized
 from gir_cli.ops.ripple import bessel, sinc
+from gir_cli.resize import resized
 from gir_cli.rng import stream
 
 data = pytest.importorskip("skimage.data")

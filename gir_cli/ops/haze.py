@@ -13,8 +13,8 @@ import numpy as np
 
 from gir_cli.errors import InputError
 from gir_cli.ops import OPERATORS
-from gir_cli.ops.resample import bicubic, resized
 from gir_cli.params import Checked, Param
+from gir_cli.resize import bicubic, resized
 from gir_cli.rng import Rng, uniform
 
 
