@@ -25,3 +25,12 @@ def luma(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] == 1:
         return pixels[..., 0]
     return pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+def video_luma(pixels: np.ndarray) -> np.ndarray:
+    """Return the studio-range BT.601 luma (H, W, 1) of RGB `pixels` (H, W, 3): 16/255 for black, 235/255 for white.
+
+    Y = 16 + 65.481 R + 128.553 G + 24.966 B over 255, not rounded: what super-resolution is scored on.
+    """
+    weights = np.array([65.481, 128.553, 24.966], dtype=pixels.dtype)
+    return ((pixels @ weights + 16) / 255)[..., None]
