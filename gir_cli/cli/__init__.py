@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import typer
 
 from gir_cli import __version__, files
+from gir_cli.cli.config import defaults
 from gir_cli.errors import GirError, InputError, UsageError, nearest
 
 #: Command -> the first line of its help. Its module is imported only when it is asked for.
@@ -85,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         _check_command(asked)
-        result = application(asked)(args=arguments, prog_name="gir", standalone_mode=False)
+        app = typer.main.get_command(application(asked))
+        result = app.main(args=arguments, prog_name="gir", standalone_mode=False, default_map=_configured(app, asked))
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BaseException as error:
@@ -94,6 +97,14 @@ def main(arguments: list[str] | None = None) -> int:
         return status_of(error, asked)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _configured(app: Any, asked: str | None) -> dict[str, Any]:
+    """Return the defaults that the user's configuration gives the command `asked`."""
+    if asked is None:
+        return {}
+    names = [option.name for option in app.commands[asked].params if option.param_type_name == "option"]
+    return {asked: defaults(asked, names)}
 
 
 def _check_command(asked: str | None) -> None:

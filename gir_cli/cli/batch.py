@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT, Item, Placing, framed, listed, listing, ordered, plan
@@ -38,6 +38,9 @@ class Running(Checked):
     jobs: Annotated[int, Param("images decoded and encoded at a time", 1, 256)] = max(1, min(os.cpu_count() or 1, 8))
     dry_run: Annotated[bool, Param("print INPUT<TAB>OUTPUT for what would be done, and touch nothing")] = False
     fail_fast: Annotated[bool, Param("stop at the first image that fails")] = False
+    orient: Annotated[
+        Literal["apply", "keep"], Param("turn pixels upright and set the tag to 1, or leave both as they are")
+    ] = "apply"
     max_pixels: Annotated[int, Param("largest image accepted, checked before decoding", 1, unit="pixels")] = MAX_PIXELS
     json: Annotated[bool, Param("say everything as JSON Lines: on stdout, or on stderr if images go there")] = False
     quiet: Annotated[bool, Param("say nothing but errors")] = False
@@ -156,7 +159,8 @@ class Batch:
             return Job(item, b"", [])
         data = files.read(item.source) if data is None else data
         read_header(data, max_pixels=self.running.max_pixels)
-        return Job(item, data, decode_all(data, max_pixels=self.running.max_pixels))
+        upright = self.running.orient == "apply"
+        return Job(item, data, decode_all(data, max_pixels=self.running.max_pixels, orient=upright))
 
     def _encode(self, result: Result) -> Result:
         if result.item.skipped:

@@ -1,0 +1,130 @@
+"""Frames through pipes, and how a run ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from pictures import ROOT, decoded, encoded
+
+
+def frames(count, dtype=np.uint8, shape=(24, 32)):
+    """Return `count` different RGB pictures."""
+    top = np.iinfo(dtype).max
+    rng = np.random.RandomState(0)
+    return [(rng.rand(*shape, 3) * top).astype(dtype) for _ in range(count)]
+
+
+def ppm(values):
+    top = np.iinfo(values.dtype).max
+    header = f"P6\n{values.shape[1]} {values.shape[0]}\n{top}\n".encode()
+    return header + values.astype(values.dtype.newbyteorder(">")).tobytes()
+
+
+def cut(stream, size):
+    """Return the pictures of a PPM stream, each of which takes `size` bytes."""
+    assert len(stream) % size == 0
+    return [stream[start : start + size] for start in range(0, len(stream), size)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_video_of_ppm_frames_keeps_its_depth_and_order(gir, dtype):
+    pictures = frames(5, dtype)
+    stream = b"".join(ppm(picture) for picture in pictures)
+    done = gir("degrade", "--blur", "0", "-", "-f", "ppm", "-o", "-", "-j", "3", stdin=stream)
+    assert (done.status, done.out) == (0, stream)
+
+
+def test_frames_get_noise_of_their_own_that_does_not_depend_on_workers(gir):
+    stream = ppm(np.full((24, 32, 3), 128, np.uint8)) * 4
+    one, other = (gir("degrade", "--noise", "9", "-", "-f", "ppm", "-j", jobs, stdin=stream) for jobs in (1, 4))
+    assert one == other
+    pictures = cut(one.out, len(stream) // 4)
+    assert len(set(pictures)) == 4
+
+
+def test_concatenated_png_come_out_as_png_each_from_its_magic_on(gir):
+    stream = b"".join(encoded(picture) for picture in frames(3))
+    out = gir("degrade", "--noise", "5", "-vv", "-", stdin=stream).out
+    starts = [place for place in range(len(out)) if out.startswith(b"\x89PNG\r\n\x1a\n", place)]
+    assert len(starts) == 3
+    assert starts[0] == 0
+    for start, end in zip(starts, [*starts[1:], len(out)], strict=True):
+        assert decoded(out[start:end]).shape == (24, 32, 3)
+
+
+def test_frames_can_go_to_files(gir, tmp_path):
+    stream = b"".join(ppm(picture) for picture in frames(2))
+    done = gir("degrade", "--noise", "5", "-", "-o", f"{tmp_path}/out/", stdin=stream)
+    assert done.status == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000001.ppm", "000002.ppm"]
+
+
+def test_a_stream_that_ends_within_a_frame_gives_the_whole_ones_and_status_1(gir):
+    good = ppm(frames(1)[0])
+    done = gir("degrade", "--blur", "0", "-", "-f", "ppm", stdin=good * 2 + good[:100])
+    assert done.status == 1
+    assert done.out == good * 2
+    assert done.err.startswith("gir: <stdin> frame 3: truncated")
+
+
+def test_a_list_of_names_may_come_from_stdin_and_end_in_nul(gir, tmp_path):
+    names = [tmp_path / "a b.png", tmp_path / "new\nline.png"]
+    for name in names:
+        name.write_bytes(encoded(frames(1)[0]))
+    listed = b"\0".join(os.fsencode(name) for name in names)
+    done = gir("degrade", "--noise", "5", "--files-from", "-", "-0", "-o", f"{tmp_path}/out/", stdin=listed)
+    assert done.status == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a b.png", "new\nline.png"]
+
+
+def test_dry_run_prints_pairs_and_touches_nothing(gir, tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(frames(1)[0]))
+    done = gir("degrade", "--noise", "5", "-n", tmp_path, "-o", f"{tmp_path}/out/")
+    assert done.out == f"{tmp_path}/a.png\t{tmp_path}/out/a.png\n".encode()
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_orientation_is_applied_once_or_kept(gir, tmp_path):
+    from PIL import Image
+
+    upright = frames(1)[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
+    applied = gir("degrade", "--blur", "0", tmp_path / "turned.png").out
+    kept = gir("degrade", "--blur", "0", "--orient", "keep", tmp_path / "turned.png").out
+    np.testing.assert_array_equal(decoded(applied), upright)
+    (tmp_path / "kept.png").write_bytes(kept)
+    with Image.open(tmp_path / "kept.png") as image:
+        assert image.getexif()[0x0112] == 6
+        np.testing.assert_array_equal(np.asarray(image), np.rot90(upright))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_finished_files_only(tmp_path, number, status):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture = encoded(frames(1, shape=(600, 800))[0])
+    for index in range(400):
+        (folder / f"{index:03}.png").write_bytes(picture)
+    command = [sys.executable, "-m", "gir_cli", "degrade", "--noise", "9", str(folder), "-o", str(tmp_path / "out")]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list((tmp_path / "out").glob("*.png"))) < 3:
+        time.sleep(0.01)
+    run.send_signal(number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == status
+    assert b"Traceback" not in said
+    made = list((tmp_path / "out").iterdir())
+    assert 3 <= len(made) < 400
+    assert {path.suffix for path in made} == {".png"}
+    assert not [path for path in made if path.name.startswith(".")]
+    for path in made:
+        assert decoded(path.read_bytes()).shape == (600, 800, 3)
