@@ -22,32 +22,40 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from gir_cli import files
 from gir_cli.chain import PRESETS, Mixture, apply, draw, parse, preset
 from gir_cli.errors import GirError, InputError
-from gir_cli.image import decode
+from gir_cli.image import by_extension, decode, recognise
+from gir_cli.image.formats import MAGIC_LENGTH
 from gir_cli.rng import Rng, below, quick_stream
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".avif", ".jp2"}
 
 
 def photographs_in(folders: Iterable[Path]) -> list[Path]:
-    """Return the image files under `folders`, descending, in byte order; hidden files are skipped.
+    """Return the image files under `folders`, descending, in byte order; hidden and other files are skipped.
 
-    Raises InputError naming a folder that is missing or holds no image.
+    A file that is called an image but is none is returned, for decoding to complain of it. Raises
+    InputError naming a folder that is missing or holds no image.
     """
     found: list[Path] = []
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of photographs")
-        here = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _visible(path, folder)]
+        here = [path for path in folder.rglob("*") if _visible(path, folder) and _is_image(path)]
         if not here:
-            raise InputError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
+            raise InputError(f"{folder}: holds no images")
         found += sorted(here, key=os.fsencode)
     return found
 
 
 def _visible(path: Path, folder: Path) -> bool:
     return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        return bool(recognise(files.read(str(path), MAGIC_LENGTH)))
+    except InputError:
+        return by_extension(str(path)) is not None
 
 
 @dataclass(frozen=True)
@@ -102,14 +110,14 @@ def open_photographs(
     smallest height and width allowed. `report(done, total)` is called while decoding. Raises InputError
     naming the first file that cannot be read or is too small.
     """
-    files = photographs_in(folders)
-    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    paths = photographs_in(folders)
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = hashlib.sha256(json.dumps(stats).encode("utf-8", "surrogateescape")).hexdigest()[:24]
     table = cache / f"{key}.json"
     if not table.exists():
-        _decode_all(files, cache, key, report)
+        _decode_all(paths, cache, key, report)
     index = json.loads(table.read_text())
-    for path, (height, width) in zip(files, index["shapes"], strict=True):
+    for path, (height, width) in zip(paths, index["shapes"], strict=True):
         if min(height, width) < side:
             raise InputError(f"{path}: {width}x{height} is too small, patches have {side}x{side} pixels")
     firsts = np.cumsum([0] + [3 * height * width for height, width in index["shapes"]]).tolist()
@@ -117,19 +125,19 @@ def open_photographs(
     return Photographs(cache / f"{key}.u8", places, index["digest"])
 
 
-def _decode_all(files: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> None:
+def _decode_all(paths: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> None:
     """Write the map, then the table that says it is whole; both aside first, then renamed."""
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f"{key}.{os.getpid()}.partial"
     shapes, digest = [], hashlib.sha256()
     try:
         with open(partial, "wb") as out:
-            for done, path in enumerate(files):
+            for done, path in enumerate(paths):
                 values = _levels(path)
                 shapes.append(values.shape[:2])
                 digest.update(repr(values.shape).encode() + values.tobytes())
                 out.write(values.tobytes())
-                report(done + 1, len(files))
+                report(done + 1, len(paths))
         os.replace(partial, cache / f"{key}.u8")
         partial.write_text(json.dumps({"shapes": shapes, "digest": digest.hexdigest()}))
         os.replace(partial, cache / f"{key}.json")
@@ -139,7 +147,7 @@ def _decode_all(files: list[Path], cache: Path, key: str, report: Callable[[int,
 
 def _levels(path: Path) -> np.ndarray:
     try:
-        pixels = decode(path.read_bytes()).pixels
+        pixels = decode(files.read(str(path))).pixels
     except GirError as error:
         raise InputError(f"{path}: {error}") from None
     return quantised(pixels)
