@@ -187,6 +187,12 @@ class TestFaults:
         (fault,) = [item.fault for item in plan(["in"], Placing(output="out")) if item.fault]
         assert "HEIC is not supported" in str(fault)
 
+    def test_a_file_in_a_scan_that_is_only_called_an_image_is_told_and_others_are_passed_over(self, here):
+        files.write("in/b.png", b"")
+        files.write("in/c.jpg", b"hello")
+        faults = [str(item.fault) for item in plan(["in"], Placing(output="out")) if item.fault]
+        assert faults == ["empty file", "not an image I can read"]
+
     @pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
     def test_a_file_in_a_scan_that_cannot_be_opened_is_told(self, here):
         os.chmod("in/a.png", 0)

@@ -76,6 +76,22 @@ def test_one_bad_file_costs_one_line_and_status_1(gir, tmp_path, png):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
 
 
+def test_a_tree_with_bad_files_gives_the_others_and_a_line_for_each_bad_one(gir, tmp_path, photograph):
+    small = encoded(photograph[:24, :32])
+    for index in range(100):
+        path = tmp_path / "in" / f"{index % 7}" / f"{index:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes({13: b"", 40: b"hello", 77: small[:300]}.get(index, small))
+    tree = ["degrade", "--noise", "9", "-r", tmp_path / "in", "-o", tmp_path / "out"]
+    done = gir(*tree)
+    assert done.status == 1
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 97
+    assert len(done.err.splitlines()) == 4
+    assert done.err.splitlines()[-1] == "gir: 97 done, 3 failed"
+    again = gir(*tree, "--skip-existing")
+    assert again.err.splitlines()[-1] == "gir: 0 done, 3 failed, 97 skipped"
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"hello", "not an image I can read"), (b"", "empty file"), (None, "no such file or directory")],

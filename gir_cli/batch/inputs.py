@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gir_cli import files
 from gir_cli.errors import GirError, InputError
-from gir_cli.image.formats import MAGIC_LENGTH, Format, NoImage, recognise
+from gir_cli.image.formats import MAGIC_LENGTH, Format, NoImage, by_extension, recognise
 
 STDIN = "-"
 
@@ -72,7 +72,8 @@ def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator
     yield from faults
     for path in sorted(paths, key=os.fsencode):
         found = _examined(os.path.join(top, path), path)
-        if not isinstance(found.fault, NoImage):
+        # Other files are passed over; one that is called an image and is none has lost its content.
+        if not isinstance(found.fault, NoImage) or by_extension(path):
             yield found
 
 
