@@ -61,10 +61,10 @@ class Clock:
         self.waited += time.monotonic() - asked
         return item
 
-    def report(self, run: Run, loss: float, valid: tuple[float, float] | None) -> Report:
-        """Return how `run` stands, and begin a new interval."""
+    def report(self, run: Run, loss: float) -> Report:
+        """Return how `run` stands, not validated."""
         spent = max(time.monotonic() - self.since, 1e-9)
-        report = Report(
+        return Report(
             step=run.step,
             steps=run.settings.steps,
             loss=loss,
@@ -73,11 +73,7 @@ class Clock:
             waiting=self.waited / spent,
             skipped=run.skipped,
             seconds=run.seconds,
-            valid=valid[0] if valid else None,
-            valid_input=valid[1] if valid else None,
         )
-        self.restart(run)
-        return report
 
 
 def train(
@@ -115,16 +111,14 @@ def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> 
         run.seconds = clock.before + clock.slice
         _fix_length(run, clock)
         last = run.step >= run.settings.steps
-        valid = run.validate() if last or run.step % run.settings.every == 0 else None
+        due = last or run.step % run.settings.every == 0
         stop = interrupted() or clock.slice > (run.limits.stop_after or float("inf"))
-        if valid or stop or run.step % INTERVAL == 0:
-            report = clock.report(run, float(loss), valid)
-            if valid:
-                _keep_best(run, valid, about)
-                state.log(run.folder, dataclasses.asdict(report))
-            if valid or stop:
+        if due or stop or run.step % INTERVAL == 0:
+            report = clock.report(run, float(loss))
+            yield _kept(run, report, about) if due else report
+            if stop and not due:
                 run.checkpoint()
-            yield report
+            clock.restart(run)
         if stop and not last:
             raise Unfinished(f"{run.folder}: stopped at step {run.step} of {run.settings.steps}; run again to go on")
 
@@ -141,7 +135,13 @@ def _fix_length(run: Run, clock: Clock) -> None:
         run.settings = dataclasses.replace(run.settings, steps=steps)
 
 
-def _keep_best(run: Run, valid: tuple[float, float], about: dict[str, Any]) -> None:
+def _kept(run: Run, report: Report, about: dict[str, Any]) -> Report:
+    """Validate `run`, keep its state, and its weights if they are the best so far; return the whole report."""
+    valid = run.validate()
+    report = dataclasses.replace(report, valid=valid[0], valid_input=valid[1])
     if valid[0] > run.best:
         run.best = valid[0]
         save(run.folder / "best.safetensors", run.average, run.record(valid, about))
+    state.log(run.folder, dataclasses.asdict(report))
+    run.checkpoint()
+    return report
