@@ -100,7 +100,8 @@ class Batch:
             self.out = out
             self.on_stdout = any(item.target == STDOUT for item in items)
             many = len(items) > 1
-            for thing, outcome in self._outcomes(items, act, inside):
+            outcomes = self._outcomes(items, act, inside)
+            for thing, outcome in progress(outcomes, total=len(items), unit="image", shown=many and not self._terse):
                 self._finish(thing, outcome)
                 if self.failed and self.running.fail_fast:
                     break
@@ -122,7 +123,7 @@ class Batch:
 
     def _outcomes(self, items: list[Item], act: Act, inside: bool) -> Iterator[tuple[Item, Result | GirError]]:
         """Yield each item with its encoded result or its fault, in order."""
-        given = progress(self._opened(items), total=len(items), unit="image", shown=len(items) > 1 and not self._terse)
+        given = self._opened(items)
         jobs = self.running.jobs
         if inside:
             made = ordered(lambda opened: self._encode(act(self._decode(opened))), given, workers=jobs)
