@@ -14,8 +14,11 @@ Thing = TypeVar("Thing")
 
 
 def say(line: str) -> None:
-    """Print one line on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print one line on standard error, above a progress bar if one is drawn."""
+    if bar := sys.modules.get("tqdm"):
+        bar.tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def is_terminal(number: int) -> bool:
