@@ -8,26 +8,23 @@ anything of that size is allocated, and nothing in a file can name code to run.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli import records
+from gir_cli import checkpoints, records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS, Description
 from gir_cli.params import params_of
-
-LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
 
 
 def configured(name: str, config: Mapping[str, Any]) -> Any:
@@ -60,31 +57,57 @@ class Model:
     def description(self) -> Description:
         return self.network.description
 
-    def __call__(self, batch: Tensor, *, clamp: bool = True) -> Tensor:
+    def __call__(self, batch: Tensor, *, sigma: Tensor | float | None = None, clamp: bool = True) -> Tensor:
         """Return the restored batch, fp32 (N, C, H · scale, W · scale), for (N, C, H, W) of any size.
 
-        Height and width are padded by reflection (by repetition where there is too little to
-        reflect) up to what the network takes, and the result is cut back.
+        Height and width are extended, as the network's description says, up to what it takes, and the
+        result is cut back. `sigma` is the noise's standard deviation, of pixels in [0, 1], for networks
+        that want to know it: one number, or one for each picture as (N, 1, 1, 1).
         """
         height, width = batch.shape[-2:]
+        description, scale = self.description, self.description.scale
+        given = (sigma,) if description.noise_level and sigma is not None else ()
         with torch.inference_mode():
-            out = self.network(padded(batch, self.description)).float()
-        scale = self.description.scale
-        out = out[..., : height * scale, : width * scale]
+            out = self.network(padded(batch, description), *given).float()
+        top, left = (scale * start for start in margins(height, width, description))
+        out = out[..., top : top + height * scale, left : left + width * scale]
         return out.clamp(0, 1) if clamp else out
 
 
+def margins(height: int, width: int, description: Description) -> tuple[int, int]:
+    """Return the rows above and the columns left of a picture that `padded` has extended."""
+    if not description.square:
+        return 0, 0
+    side = _wanted(max(height, width), description)
+    return (side - height) // 2, (side - width) // 2
+
+
+def _wanted(size: int, description: Description) -> int:
+    return -(-max(size, description.minimum) // description.multiple) * description.multiple
+
+
 def padded(batch: Tensor, description: Description) -> Tensor:
-    """Return `batch` (N, C, H, W) extended at right and bottom to a size that the network takes."""
-    multiple = description.multiple
-    for axis, pad in ((-1, (1, 0)), (-2, (0, 1))):
-        size = batch.shape[axis]
-        wanted = -(-max(size, description.minimum) // multiple) * multiple
-        while size < wanted:
-            step = min(wanted - size, size - 1) or wanted - size
-            mode = "reflect" if size > 1 else "replicate"
-            batch = functional.pad(batch, (0, pad[0] * step, 0, pad[1] * step), mode)
-            size = batch.shape[axis]
+    """Return `batch` (N, C, H, W) extended to a size that the network takes.
+
+    At right and bottom, by the description's padding; reflection repeats where there is too little to
+    reflect. A square has the picture in the middle of zeros.
+    """
+    height, width = batch.shape[-2:]
+    top, left = margins(height, width, description)
+    sides = [_wanted(max(height, width) if description.square else size, description) for size in (height, width)]
+    below, right = sides[0] - height - top, sides[1] - width - left
+    if description.padding == "zeros":
+        return functional.pad(batch, (left, right, top, below))
+    if description.padding == "replicate":
+        return functional.pad(batch, (0, right, 0, below), "replicate")
+    return _reflected(_reflected(batch, -1, sides[1]), -2, sides[0])
+
+
+def _reflected(batch: Tensor, axis: int, wanted: int) -> Tensor:
+    while (size := batch.shape[axis]) < wanted:
+        step = min(wanted - size, size - 1) or wanted - size
+        pad = (0, step, 0, 0) if axis == -1 else (0, 0, 0, step)
+        batch = functional.pad(batch, pad, "reflect" if size > 1 else "replicate")
     return batch
 
 
@@ -102,32 +125,55 @@ def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -
         partial.unlink(missing_ok=True)
 
 
-def load(path: Path) -> Model:
-    """Return the model in weights file `path`, in fp32 on the CPU; WeightsError says what is wrong with it."""
-    data = _read(path)
-    record = records.record(path)
+def load(path: Path, settings: Mapping[str, str] = MappingProxyType({})) -> Model:
+    """Return the model in weights file `path`, in fp32 on the CPU; WeightsError says what is wrong with it.
+
+    The file is one of ours, or a checkpoint that others published; `settings`, as text, then say of its
+    network what names and shapes of tensors cannot show.
+    """
+    checkpoints.check_size(path)
+    with open(path, "rb") as file:
+        ours = file.read(9)[8:] == b"{" and "gir" in (checkpoints.check_header(path).get("__metadata__") or {})
+    record, tensors = _ours(path) if ours else _official(path, settings)
+    if ours and settings:
+        raise UsageError(f"{path}: its record says what it is; no setting can change that")
     try:
-        tensors = read_tensors(data)
-        network = built(record["model"], record["config"])
+        with torch.device("meta"):  # nothing is allocated before names and shapes agree
+            network = built(record["model"], record["config"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise WeightsError(f"{path}: its record is incomplete ({error})") from None
     except UsageError as error:
         raise WeightsError(f"{path}: {error}") from None
-    except Exception as error:  # safetensors raises its own type for each kind of damage
-        raise WeightsError(f"{path}: damaged weights file ({error})") from None
     _fill(network, tensors, path)
-    return Model(network.eval(), record, hashlib.sha256(data).hexdigest())
+    return Model(network.eval(), record, records.digest(path))
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    if path.stat().st_size > LARGEST:
-        raise WeightsError(f"{path}: too large for a weights file")
-    return path.read_bytes()
+def _ours(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    return records.record(path), checkpoints.safetensors(path)
+
+
+def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+    """Return a record made for a published checkpoint, and its tensors."""
+    found = checkpoints.recognised(checkpoints.tensors_of(checkpoints.read(path)), path)
+    config = {**found.config, **checkpoints.read_settings(found.model, settings)}
+    try:
+        complete = dataclasses.asdict(configured(found.model, config))
+    except UsageError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    record = {
+        "format": records.FORMAT,
+        "name": path.stem,
+        "model": found.model,
+        "config": complete,
+        "scale": complete.get("scale", 1),
+        "license": found.license,
+        "parents": [records.digest(path)],
+    }
+    return record, found.tensors
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put `tensors` in place of the network's own, which hold nothing yet."""
     expected = network.state_dict()
     for name in [*(expected.keys() - tensors.keys()), *(tensors.keys() - expected.keys())]:
         where = "misses" if name in expected else "has an unknown"
@@ -137,7 +183,8 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
             raise WeightsError(f"{path}: '{name}' has shape {list(tensor.shape)}, not {list(expected[name].shape)}")
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: '{name}' holds values that are not finite")
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    values = {name: tensor.to(expected[name].dtype).contiguous() for name, tensor in tensors.items()}
+    network.load_state_dict(values, assign=True)
 
 
 def config_of(network: nn.Module) -> dict[str, Any]:

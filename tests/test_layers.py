@@ -14,7 +14,7 @@ LAYERS = {
     0: {"errors", "rng"},
     1: {"catalog", "params", "color", "resize"},
     2: {"files", "image", "batch", "ops", "chain", "gallery", "metrics", "suite", "provenance", "report", "records"},
-    3: {"devices", "models", "weights", "restore", "data", "train"},
+    3: {"devices", "models", "checkpoints", "weights", "restore", "data", "train"},
     4: {"evaluate"},
     5: {"cli", "__main__"},
     6: {"man"},

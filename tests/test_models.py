@@ -5,15 +5,25 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
 from gir_cli.weights import Model, built, config_of, load, save
 
-SMALL = {"girnet": {"width": 8, "levels": 2, "blocks": 1}}
+SMALL = {
+    "girnet": {"width": 8, "levels": 2, "blocks": 1},
+    "srresnet": {"width": 8, "blocks": 2},
+    "rrdbnet": {"width": 4, "growth": 2, "blocks": 1, "scale": 2},
+    "dncnn": {"width": 8, "depth": 4, "norm": "batch"},
+    "fdncnn": {"width": 8, "depth": 4, "channels": 1},
+    "ffdnet": {"width": 8, "depth": 4},
+    "srvgg": {"width": 8, "depth": 2, "scale": 3},
+    "nafnet": {"width": 4, "encoder": "1-2", "decoder": "1-1"},
+}
 
 
-def network(name, seed=1):
+def network(name, seed=1, **config):
     """Return a small network of model `name` with random weights, zeros included."""
-    made = built(name, SMALL[name])
+    made = built(name, SMALL[name] | config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -21,19 +31,32 @@ def network(name, seed=1):
     return made.eval()
 
 
+def batch_for(made, side=32, number=1):
+    """Return a random batch of a size that the network takes."""
+    side = max(side, made.description.multiple)
+    return torch.rand(number, made.description.channels, side, side, generator=torch.Generator().manual_seed(2))
+
+
 @pytest.mark.parametrize("name", MODELS)
 class TestEveryModel:
     def test_keeps_the_shape_at_odd_sizes(self, name):
         model = Model(network(name), {})
-        scale = model.description.scale
+        scale, channels = model.description.scale, model.description.channels
         for height, width in ((1, 1), (1, 7), (13, 5), (33, 47)):
-            out = model(torch.rand(2, 3, height, width))
-            assert out.shape == (2, 3, height * scale, width * scale)
+            out = model(torch.rand(2, channels, height, width))
+            assert out.shape == (2, channels, height * scale, width * scale)
             assert torch.isfinite(out).all()
+
+    def test_gives_each_picture_of_a_batch_what_it_gives_it_alone(self, name):
+        made = network(name)
+        batch = batch_for(made, number=2)
+        with torch.no_grad():
+            alone = torch.cat([made(picture[None]) for picture in batch])
+            assert (made(batch) - alone).abs().max() < 1e-4 * alone.abs().max()
 
     def test_has_a_finite_gradient_in_every_parameter(self, name):
         made = network(name)
-        made(torch.rand(1, 3, 32, 32)).square().mean().backward()
+        made(batch_for(made)).square().mean().backward()
         for key, parameter in made.named_parameters():
             assert parameter.grad is not None, key
             assert torch.isfinite(parameter.grad).all(), key
@@ -43,20 +66,49 @@ class TestEveryModel:
         made = network(name)
         save(tmp_path / "w.safetensors", made.state_dict(), {"model": name, "config": config_of(made), "scale": 1})
         back = load(tmp_path / "w.safetensors")
-        batch = torch.rand(1, 3, 32, 32)
+        batch = batch_for(made)
         assert torch.equal(back.network(batch), made(batch))
 
     def test_says_how_far_a_pixel_reaches(self, name):
         made = network(name).double()
-        reach = made.description.reach
+        reach, scale = made.description.reach, made.description.scale
         if reach is None:
             return
         side = 2 * (2 * reach // 16 + 2) * 8
-        batch = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-        made(batch)[0, :, side // 2, side // 2].sum().backward()
+        batch = batch_for(made, side).double().requires_grad_()
+        made(batch)[0, :, scale * side // 2, scale * side // 2].sum().backward()
         seen = batch.grad[0].abs().sum(0).nonzero()
         assert seen.numel()
         assert (seen - side // 2).abs().max() <= reach
+
+    def test_stays_near_fp32_in_bf16(self, name):
+        made = network(name)
+        batch = batch_for(made, 64)
+        with torch.no_grad():
+            exact = made(batch)
+            with torch.autocast("cpu", torch.bfloat16):
+                fast = made(batch)
+        assert (exact - fast).abs().max() < 0.05 * exact.abs().max()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", [name for name in MODELS if "scale" in MODELS[name].Config.__dataclass_fields__])
+def test_enlarges_by_any_scale_it_has(name, scale):
+    if scale == 3 and name in ("rrdbnet",):
+        with pytest.raises(UsageError, match="no power of 2"):
+            network(name, scale=scale)
+        return
+    made = network(name, scale=scale)
+    batch = batch_for(made)
+    with torch.no_grad():
+        assert made(batch).shape[-1] == scale * batch.shape[-1]
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "channels" in MODELS[name].Config.__dataclass_fields__])
+def test_works_on_gray(name):
+    made = network(name, channels=1)
+    with torch.no_grad():
+        assert made(batch_for(made)).shape[1] == 1
 
 
 def test_a_new_girnet_is_the_identity():

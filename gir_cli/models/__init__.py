@@ -1,34 +1,49 @@
 """Backbones: networks that map a batch (N, C, H, W) to a batch of the same shape times `scale`.
 
 Networks never pad; `Model` in weights.py pads, runs and crops from the description that a
-network class gives of itself.
+network class gives of itself. A class whose weights others publish also says, as `official`,
+how their checkpoints are recognised; its parameters have the official names.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from gir_cli.catalog import Catalog
+
+FARTHEST = 128  # pixels; a reach beyond it is left to the blending of tiles
 
 
 @dataclass(frozen=True)
 class Description:
     """What a caller must know about a network to run it on a picture.
 
-    `multiple` divides height and width of what it takes; `reach` is how many pixels around a
-    point can influence it, None when the whole picture does; `bytes_per_pixel` is a measured
-    estimate of the memory a forward pass takes in fp32, which the tile size is chosen by.
+    `channels` is what it takes. `multiple` divides height and width of what it takes, which is
+    extended by `padding` at right and bottom, or, where it must be `square`, on all sides. `reach`
+    is how many pixels around a point can influence it, None where that is the whole picture or more
+    than tiles could overlap. `noise_level` says that it takes the noise's standard deviation as a
+    second argument. `bytes_per_pixel` is an estimate of the memory a forward pass takes in fp32 for
+    a pixel of the input, which the tile size is chosen by.
     """
 
     channels: int = 3
     scale: int = 1
     multiple: int = 1
     minimum: int = 1
+    padding: Literal["reflect", "replicate", "zeros"] = "reflect"
+    square: bool = False
     reach: int | None = 64
+    noise_level: bool = False
     half_safe: bool = True
     bytes_per_pixel: int = 1000
+
+
+def bounded(reach: int) -> int | None:
+    """Return `reach` where tiles can overlap by so much, else None."""
+    return reach if reach <= FARTHEST else None
 
 
 MODELS: Catalog[type[nn.Module]] = Catalog("model", __name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -42,7 +43,7 @@ class Girnet(nn.Module):
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths)
         self.up_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths[:-1])
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)

@@ -1,0 +1,175 @@
+"""NAFNet: a U-Net of blocks without activation functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gir_cli.errors import UsageError
+from gir_cli.models import MODELS, Description
+from gir_cli.models.blocks import ChannelNorm, conv3, exactly
+from gir_cli.models.official import Official, Shapes, blocks, counts, spelled
+from gir_cli.params import Checked, Param
+
+DEEPEST = 8  # levels
+EPS = 1e-6  # of the normalisation
+GOPRO = "1-1-1-28"  # encoder of the deblurring networks, which are published for local pooling
+
+
+@dataclass(frozen=True)
+class NafnetConfig(Checked):
+    """Sizes of a NAFNet."""
+
+    width: Annotated[int, Param("channels of the first level", 1, 512)] = 32
+    encoder: Annotated[str, Param("blocks of each level on the way down")] = "1-1-1-28"
+    middle: Annotated[int, Param("blocks at the bottom", 0, 200)] = 1
+    decoder: Annotated[str, Param("blocks of each level on the way up, lowest first")] = "1-1-1-1"
+    spread: Annotated[int, Param("factor of channels in the first half of a block", 2, 8)] = 2
+    feed: Annotated[int, Param("factor of channels in the second half of a block", 2, 8)] = 2
+    local: Annotated[
+        int, Param("side in pixels of the crops it was trained on, for means taken locally; 0 for whole means", 0, 4096)
+    ] = 0
+    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
+
+
+def gate(x: Tensor) -> Tensor:
+    """Return the product of the two halves of the channels (Chen et al., 2022, Eq. 6)."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+def sliding_mean(x: Tensor, side: int, axis: int) -> Tensor:
+    """Return the mean over each run of `side` values along `axis`, the outermost repeated to keep the size."""
+    size = x.shape[axis]
+    if side >= size:
+        return x.mean(axis, keepdim=True).expand_as(x)
+    sums = functional.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
+    means = (sums.narrow(axis, side, size - side + 1) - sums.narrow(axis, 0, size - side + 1)) / side
+    before, after = (side - 1) // 2, side // 2
+    return functional.pad(means, (before, after) if axis == -1 else (0, 0, before, after), mode="replicate")
+
+
+class Pool(nn.Module):
+    """Mean of each channel over the picture, or around each pixel: (N, C, H, W) -> (N, C, 1, 1) or same.
+
+    The local mean is taken over `side` pixels, where the picture is larger than that: Test-time Local
+    Converter (Chu et al., 2022, Sec. 3.3). `side` 0 always takes the whole.
+    """
+
+    def __init__(self, side: int = 0) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.side or self.side >= max(x.shape[-2:]):
+            return x.mean((-2, -1), keepdim=True)
+        return sliding_mean(sliding_mean(x, self.side, -1), self.side, -2).to(x.dtype)
+
+
+class NafBlock(nn.Module):
+    """Two gated residual halves, the first with channel attention (Chen et al., 2022, Fig. 3c).
+
+    Both residuals start at zero, so a new block is the identity.
+    """
+
+    def __init__(self, width: int, config: NafnetConfig, side: int) -> None:
+        super().__init__()
+        wide, feed = width * config.spread, width * config.feed
+        self.norm1 = ChannelNorm(width, EPS)
+        self.conv1 = nn.Conv2d(width, wide, 1)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.sca = nn.Sequential(Pool(side), nn.Conv2d(wide // 2, wide // 2, 1))
+        self.conv3 = nn.Conv2d(wide // 2, width, 1)
+        self.norm2 = ChannelNorm(width, EPS)
+        self.conv4 = nn.Conv2d(width, feed, 1)
+        self.conv5 = nn.Conv2d(feed // 2, width, 1)
+        self.beta = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W) -> same
+        mixed = gate(self.conv2(self.conv1(self.norm1(x))))
+        x = x + self.beta * self.conv3(mixed * self.sca(mixed))
+        return x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+
+
+def _sizes(shapes: Shapes) -> dict[str, Any]:
+    width, channels = shapes["intro.weight"][:2]
+    levels = blocks(shapes, "downs.")
+    deep = width << levels
+    encoder = spelled(blocks(shapes, f"encoders.{level}.") for level in range(levels))
+    return {
+        "width": width,
+        "encoder": encoder,
+        "middle": blocks(shapes, "middle_blks."),
+        "decoder": spelled(blocks(shapes, f"decoders.{level}.") for level in range(levels)),
+        "spread": shapes["middle_blks.0.conv1.weight"][0] // deep,
+        "feed": shapes["middle_blks.0.conv4.weight"][0] // deep,
+        "local": 256 if encoder == GOPRO else 0,
+        "channels": channels,
+    }
+
+
+@MODELS.add("nafnet")
+class Nafnet(nn.Module):
+    """NAFNet: (N, C, H, W) -> same; H and W multiples of 2 ** levels, zeros beyond the picture.
+
+    After Chen et al. (2022): additive skips, result added to the image.
+    """
+
+    Config = NafnetConfig
+    official = Official(
+        keys=("intro.weight", "ending.weight", "middle_blks.0.sca.1.weight", "middle_blks.0.conv4.weight"),
+        sizes=_sizes,
+        license="MIT (NAFNet)",
+    )
+
+    def __init__(self, config: NafnetConfig = NafnetConfig()) -> None:
+        super().__init__()
+        encoder = counts(config.encoder)
+        levels = len(encoder)
+        if levels > DEEPEST:
+            raise UsageError(f"nafnet: encoder={config.encoder} has more than {DEEPEST} levels")
+        decoder = counts(config.decoder, length=levels)
+        widths = [config.width << level for level in range(levels + 1)]
+        self.config = config
+        self.intro = conv3(config.channels, config.width)
+        self.encoders = nn.ModuleList(self._level(level, number) for level, number in enumerate(encoder))
+        self.downs = nn.ModuleList(nn.Conv2d(width, 2 * width, 2, stride=2) for width in widths[:-1])
+        self.middle_blks = self._level(levels, config.middle)
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, 2 * width, 1, bias=False), nn.PixelShuffle(2)) for width in widths[:0:-1]
+        )
+        self.decoders = nn.ModuleList(self._level(levels - 1 - i, number) for i, number in enumerate(decoder))
+        self.ending = conv3(config.width, config.channels)
+
+    def _level(self, level: int, number: int) -> nn.Sequential:
+        side = self.config.local * 3 // 2 >> level
+        return nn.Sequential(*(NafBlock(self.config.width << level, self.config, side) for _ in range(number)))
+
+    @property
+    def description(self) -> Description:
+        multiple = 2 ** len(self.downs)
+        return Description(
+            self.config.channels,
+            multiple=multiple,
+            minimum=multiple,
+            padding="zeros",
+            reach=None,
+            bytes_per_pixel=44 * self.config.width,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = exactly(self.intro, x)
+        skips = []
+        for blocks_, down in zip(self.encoders, self.downs, strict=True):
+            features = blocks_(features)
+            skips.append(features)
+            features = down(features)
+        features = self.middle_blks(features)
+        for up, blocks_ in zip(self.ups, self.decoders, strict=True):
+            features = blocks_(up(features) + skips.pop())
+        return x + exactly(self.ending, features)

@@ -1,0 +1,64 @@
+"""How a state dict that others published is recognised, and its sizes read from names and shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gir_cli.errors import UsageError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Value = TypeVar("Value")
+MOST = 99  # blocks in a row, and rows of them
+
+
+@dataclass(frozen=True)
+class Official:
+    """How the official checkpoints of a network are known.
+
+    `keys` are all there, and none of `absent`; `sizes` gives the configuration that names and shapes
+    show. `renamed` first turns names of other generations into this network's and leaves out what is
+    computed anew, such as masks. `license` is the terms of the code the weights were published with.
+    """
+
+    keys: tuple[str, ...]
+    sizes: Callable[[Shapes], dict[str, Any]]
+    absent: tuple[str, ...] = ()
+    renamed: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    license: str = ""
+
+    def missing(self, names: Mapping[str, Any]) -> list[str]:
+        """Return the keys that `names` lacks."""
+        return [key for key in self.keys if key not in names]
+
+    def knows(self, names: Mapping[str, Any]) -> bool:
+        """Say whether `names` are this network's."""
+        return not self.missing(names) and not any(key in names for key in self.absent)
+
+
+def blocks(shapes: Mapping[str, Any], prefix: str) -> int:
+    """Return how many numbered blocks follow `prefix`, such as 'body.': the largest number plus one."""
+    numbers = (re.match(r"\d{1,5}(?=\.)", name[len(prefix) :]) for name in shapes if name.startswith(prefix))
+    return max((int(number[0]) + 1 for number in numbers if number), default=0)
+
+
+def without(names: Mapping[str, Value], *endings: str) -> dict[str, Value]:
+    """Return `names` but for those that end in one of `endings`."""
+    return {name: value for name, value in names.items() if not name.endswith(endings)}
+
+
+def counts(text: str, *, length: int | None = None, low: int = 0) -> tuple[int, ...]:
+    """Return the whole numbers that `text` spells, as in '1-1-1-28'; UsageError if it does not."""
+    parts = text.split("-")
+    if len(parts) > MOST or not all(part.isdecimal() and low <= int(part[:6]) <= MOST for part in parts):
+        raise UsageError(f"'{text}' is not a list of numbers from {low} to {MOST}, such as 2-2-4-8")
+    if length is not None and len(parts) != length:
+        raise UsageError(f"'{text}' holds {len(parts)} numbers, not {length}")
+    return tuple(int(part) for part in parts)
+
+
+def spelled(numbers: object) -> str:
+    """Return `numbers` as text that `counts` reads."""
+    return "-".join(str(number) for number in numbers)
