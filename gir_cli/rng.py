@@ -1,8 +1,9 @@
 """Addressed random streams: what is drawn depends on a name, never on what was drawn before.
 
-Images use `stream`: its generator, numpy's RandomState, is frozen for ever, so a seed means the
-same pixels on every version of numpy. Training crops use `quick_stream`, three times faster but
-only stable within a version of numpy. Operators take either; they use `uniform`,
+Images use `stream`: numpy's RandomState, whose distributions are frozen for ever, over the raw bits
+of SFC64, which are too; so a seed means the same pixels on every version of numpy. (Over its usual
+Mersenne Twister normal draws take half as long again.) Training crops use `quick_stream`, faster
+still but only stable within a version of numpy. Operators take either; they use `uniform`,
 `standard_normal`, `poisson` and the functions below, which both kinds share.
 """
 
@@ -25,7 +26,7 @@ def _words(address: tuple[object, ...]) -> np.ndarray:
 
 def stream(*address: object) -> np.random.RandomState:
     """Return the frozen random stream at `address`, such as (seed, path)."""
-    return np.random.RandomState(_words(address))
+    return np.random.RandomState(np.random.SFC64(_words(address).tolist()))
 
 
 def quick_stream(*address: object) -> np.random.Generator:
