@@ -95,7 +95,7 @@ def test_without_a_reference_there_is_nothing(gir, images):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["clean.png"], "nothing to compare with"),
+        (["clean.png"], "missing argument 'IMAGE...'"),
         (["-", "-"], "standard input can be one of the images only"),
         (["clean.png", "noisy.png", "--metric", "pnsr"], "did you mean 'psnr'"),
         (["clean.png", "noisy.png", "--border", "128"], "a border of 128 leaves nothing"),

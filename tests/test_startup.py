@@ -29,7 +29,15 @@ def test_help_loads_nothing_heavy(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["models"], ["degrade", "--help"], ["restore", "--help"], ["train", "--help"], ["degrade", "--list"]],
+    [
+        ["models"],
+        ["completion", "bash"],
+        ["compare", "--help"],
+        ["degrade", "--help"],
+        ["restore", "--help"],
+        ["train", "--help"],
+        ["degrade", "--list"],
+    ],
     ids=" ".join,
 )
 def test_commands_about_files_and_degradations_do_without_torch(arguments):

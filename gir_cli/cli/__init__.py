@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "Say how far images are from a reference.",
     "info": "Say what an image or a weights file is.",
     "models": "List the weights that can be found.",
+    "completion": "Print a completion script for a shell.",
 }
 
 EPILOG = """Examples:

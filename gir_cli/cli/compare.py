@@ -41,7 +41,9 @@ class Comparing(Checked):
         str | None, Param("write a sheet: images, crops and errors side by side, labelled; - is standard output")
     ] = None
     format: Annotated[str | None, Param("format of the sheet, by name or extension")] = None
-    metric: Annotated[tuple[str, ...], Param("one to give instead of all; may be repeated: " + ", ".join(METRICS))] = ()
+    metric: Annotated[
+        tuple[str, ...], Param("give this one instead of all; may be repeated", metavar="|".join(METRICS))
+    ] = ()
     border: Annotated[int, Param("leave out so many pixels on every side", 0, unit="pixels")] = 0
     max_pixels: Annotated[int, Param("largest image accepted, checked before decoding", 1, unit="pixels")] = MAX_PIXELS
     json: Annotated[bool, Param("one JSON object an image compared; null for inf and for what is undefined")] = False
@@ -71,7 +73,8 @@ class Compared:
 
 @spread
 def compare(
-    operands: Annotated[list[str], typer.Argument(metavar="REFERENCE IMAGE...", show_default=False)],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", show_default=False)],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", show_default=False)],
     comparing: Comparing = Comparing(),
 ) -> int:
     """Say how far images are from a reference: a line per metric, a column per image.
@@ -79,31 +82,29 @@ def compare(
     Pixels are measured as the files hold them, at the depth of each. Images have the reference's size; transparency
     and profiles are left out of it. One operand may be - for standard input.
     """
-    form = _checked(operands, comparing)
+    form = _checked([reference, *images], comparing)
     with product() as out:
-        reference = _opened(operands[0], comparing.max_pixels)
-        outcomes = [_held(path, reference, comparing) for path in operands[1:]]
+        clean = _opened(reference, comparing.max_pixels)
+        outcomes = [_held(path, clean, comparing) for path in images]
         compared = [outcome for outcome in outcomes if isinstance(outcome, Compared)]
         if comparing.output is not None and compared:
-            _write(out, comparing.output, _sheet(reference, compared), form)
+            _write(out, comparing.output, _sheet(clean, compared), form)
     tell = _tell_json if comparing.json else _tell
-    tell(reference, outcomes, comparing)
+    tell(clean, outcomes, comparing)
     undefined = comparing.metric and any(one.undefined for one in compared)
     return InputError.status if undefined or len(compared) < len(outcomes) else 0
 
 
-def _checked(operands: list[str], comparing: Comparing) -> str:
+def _checked(paths: list[str], comparing: Comparing) -> str:
     """Return the sheet's format, or raise UsageError for whatever can be refused before any work."""
-    if len(operands) < 2:
-        raise UsageError("nothing to compare with: name the reference, then the images")
-    if operands.count(STDIN) > 1:
+    if paths.count(STDIN) > 1:
         raise UsageError("standard input can be one of the images only")
     for name in comparing.metric:
         METRICS.find(name)
     target = comparing.output
     if target in (None, STDOUT):
         return named(comparing.format or "png").name
-    inputs = {files.identity(path) for path in operands if path != STDIN} - {None}
+    inputs = {files.identity(path) for path in paths if path != STDIN} - {None}
     if files.identity(target) in inputs:
         raise UsageError(f"{files.shown(target)} is one of the images compared")
     by_name = by_extension(target)
