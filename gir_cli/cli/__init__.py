@@ -20,6 +20,7 @@ COMMANDS = {
     "degrade": "Make clean images worse, reproducibly.",
     "restore": "Restore images with one model.",
     "train": "Train a backbone on chains of degradations.",
+    "evaluate": "Score models on a suite of tasks, or restored images against references.",
     "compare": "Say how far images are from a reference.",
     "info": "Say what an image or a weights file is.",
     "models": "List the weights that can be found.",
