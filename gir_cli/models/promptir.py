@@ -1,0 +1,158 @@
+"""PromptIR: Restormer with learned prompts that tell the decoder what is wrong with a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gir_cli.models import MODELS, Description
+from gir_cli.models.blocks import conv3, exactly
+from gir_cli.models.official import Official, Shapes, counts, spelled, without
+from gir_cli.models.restormer import MULTIPLE
+from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
+from gir_cli.params import Checked, Param
+
+UNUSED = ("chnl_reduce1", "chnl_reduce2", "chnl_reduce3")
+UNUSED += ("reduce_noise_channel_1", "reduce_noise_channel_2", "reduce_noise_channel_3")
+
+
+@dataclass(frozen=True)
+class PromptirConfig(Checked):
+    """Sizes of a PromptIR."""
+
+    width: Annotated[int, Param("channels of the first level", 2, 512)] = 48
+    blocks: Annotated[str, Param("blocks of the four levels")] = "4-6-6-8"
+    refinement: Annotated[int, Param("blocks at full size at the end", 0, 99)] = 4
+    heads: Annotated[str, Param("heads of the four levels")] = "1-2-4-8"
+    factor: Annotated[float, Param("factor of channels in the feed-forward half", 1, 8)] = USUAL
+    norm: Annotated[Literal["with-bias", "bias-free"], Param("normalisation")] = "with-bias"
+    bias: Annotated[Literal["no", "yes"], Param("biases of the convolutions")] = "no"
+    length: Annotated[int, Param("prompts to mix at each level", 1, 99)] = 5
+    narrow: Annotated[int, Param("channels of the first level's prompts", 1, 2048)] = 64
+    medium: Annotated[int, Param("channels of the second level's prompts", 1, 2048)] = 128
+    wide: Annotated[int, Param("channels of the third level's prompts", 1, 2048)] = 320
+    sides: Annotated[str, Param("sides of the three levels' prompts, in features")] = "64-32-16"
+    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
+
+
+class Prompt(nn.Module):
+    """A mixture of learned maps, weighted by the mean features: (N, width, H, W) -> (N, outer, H, W).
+
+    Potlapalli et al. (2023, Sec. 3.2, Eq. 2).
+    """
+
+    def __init__(self, width: int, outer: int, length: int, side: int) -> None:
+        super().__init__()
+        self.prompt_param = nn.Parameter(torch.rand(1, length, outer, side, side))
+        self.linear_layer = nn.Linear(width, length)
+        self.conv3x3 = conv3(outer, outer, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = torch.softmax(self.linear_layer(x.mean((-2, -1))), dim=1)
+        mixed = torch.einsum("nl,lchw->nchw", shares, self.prompt_param[0].to(shares.dtype))
+        return self.conv3x3(functional.interpolate(mixed, x.shape[-2:], mode="bilinear", align_corners=False))
+
+
+def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the six kernels that some files hold and the network never uses."""
+    return without(tensors, *(f"{name}.{part}" for name in UNUSED for part in ("weight", "bias")))
+
+
+def _sizes(shapes: Shapes) -> dict[str, Any]:
+    prompts = [shapes[f"prompt{number}.prompt_param"] for number in (1, 2, 3)]
+    widths = dict(zip(("narrow", "medium", "wide"), (prompt[2] for prompt in prompts), strict=True))
+    return {
+        **shared_sizes(shapes, "attn", "ffn"),
+        "heads": channel_heads(shapes, "attn"),
+        "length": prompts[0][1],
+        "sides": spelled(prompt[3] for prompt in prompts),
+        **widths,
+    }
+
+
+@MODELS.add("promptir")
+class Promptir(nn.Module):
+    """PromptIR: (N, C, H, W) -> same; H and W multiples of 8.
+
+    After Potlapalli et al. (2023, Fig. 2), plumbed as the authors' code is: all three prompt blocks
+    have the third level's heads, and the lowest is narrowed before it is enlarged.
+    """
+
+    Config = PromptirConfig
+    official = Official(
+        keys=(
+            "patch_embed.proj.weight",
+            "encoder_level1.0.attn.temperature",
+            "prompt1.prompt_param",
+            "prompt3.prompt_param",
+            "reduce_noise_level1.weight",
+        ),
+        renamed=_renamed,
+        sizes=_sizes,
+        license="academic use only, no commercial use (PromptIR)",
+    )
+
+    def __init__(self, config: PromptirConfig = PromptirConfig()) -> None:
+        super().__init__()
+        first, second, third, last = counts(config.blocks, length=4)
+        heads = counts(config.heads, length=4, low=1)
+        sides = counts(config.sides, length=3, low=1)
+        width, bias = config.width, config.bias == "yes"
+        self.config = config
+        self.patch_embed = PatchEmbed(config.channels, width, bias=bias)
+        self.encoder_level1 = self._level(width, heads[0], first)
+        self.down1_2 = Down(width)
+        self.encoder_level2 = self._level(2 * width, heads[1], second)
+        self.down2_3 = Down(2 * width)
+        self.encoder_level3 = self._level(4 * width, heads[2], third)
+        self.down3_4 = Down(4 * width)
+        self.latent = self._level(8 * width, heads[3], last)
+        self.prompt3 = Prompt(8 * width, config.wide, config.length, sides[2])
+        self.noise_level3 = self._block(8 * width + config.wide, heads[2])
+        self.reduce_noise_level3 = nn.Conv2d(8 * width + config.wide, 4 * width, 1, bias=bias)
+        self.up4_3 = Up(4 * width)
+        self.reduce_chan_level3 = nn.Conv2d(6 * width, 4 * width, 1, bias=bias)
+        self.decoder_level3 = self._level(4 * width, heads[2], third)
+        self.prompt2 = Prompt(4 * width, config.medium, config.length, sides[1])
+        self.noise_level2 = self._block(4 * width + config.medium, heads[2])
+        self.reduce_noise_level2 = nn.Conv2d(4 * width + config.medium, 4 * width, 1, bias=bias)
+        self.up3_2 = Up(4 * width)
+        self.reduce_chan_level2 = nn.Conv2d(4 * width, 2 * width, 1, bias=bias)
+        self.decoder_level2 = self._level(2 * width, heads[1], second)
+        self.prompt1 = Prompt(2 * width, config.narrow, config.length, sides[0])
+        self.noise_level1 = self._block(2 * width + config.narrow, heads[2])
+        self.reduce_noise_level1 = nn.Conv2d(2 * width + config.narrow, 2 * width, 1, bias=bias)
+        self.up2_1 = Up(2 * width)
+        self.decoder_level1 = self._level(2 * width, heads[0], first)
+        self.refinement = self._level(2 * width, heads[0], config.refinement)
+        self.output = conv3(2 * width, config.channels, bias=bias)
+
+    def _block(self, width: int, heads: int) -> TransposedBlock:
+        return TransposedBlock(width, heads, self.config.factor, self.config.norm, bias=self.config.bias == "yes")
+
+    def _level(self, width: int, heads: int, number: int) -> nn.Sequential:
+        return nn.Sequential(*(self._block(width, heads) for _ in range(number)))
+
+    @property
+    def description(self) -> Description:
+        memory = 96 * self.config.width
+        return Description(
+            self.config.channels, multiple=MULTIPLE, minimum=MULTIPLE, reach=None, bytes_per_pixel=memory
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.encoder_level1(exactly(self.patch_embed.proj, x))
+        second = self.encoder_level2(self.down1_2(first))
+        third = self.encoder_level3(self.down2_3(second))
+        low = self.latent(self.down3_4(third))
+        low = self.reduce_noise_level3(self.noise_level3(torch.cat((low, self.prompt3(low)), 1)))
+        up = self.decoder_level3(self.reduce_chan_level3(torch.cat((self.up4_3(low), third), 1)))
+        up = self.reduce_noise_level2(self.noise_level2(torch.cat((up, self.prompt2(up)), 1)))
+        up = self.decoder_level2(self.reduce_chan_level2(torch.cat((self.up3_2(up), second), 1)))
+        up = self.reduce_noise_level1(self.noise_level1(torch.cat((up, self.prompt1(up)), 1)))
+        up = self.decoder_level1(torch.cat((self.up2_1(up), first), 1))
+        return x + exactly(self.output, self.refinement(up))
