@@ -30,7 +30,7 @@ EPILOG = """Examples:
 """
 
 DEPTHS = {"8": "8 bits", "16": "16 bits", "float": "floats as they are"}
-A_LINE = 3  # scores in a line of a sheet's label
+A_LINE = 4  # scores in a line of a sheet's label
 
 
 @dataclass(frozen=True)
