@@ -107,7 +107,7 @@ def _differing(error: np.ndarray, width: int, height: int, count: int) -> list[B
     height, width = min(height, error.shape[0]), min(width, error.shape[1])
     upto = cv2.integral(error[..., 0])
     total = upto[height:, width:] - upto[:-height, width:] - upto[height:, :-width] + upto[:-height, :-width]
-    boxes = []
+    boxes: list[Box] = []
     while len(boxes) < count and total.max() > -math.inf:
         top, left = (int(place) for place in np.unravel_index(total.argmax(), total.shape))
         boxes.append(Box(top, left, height, width))

@@ -107,10 +107,12 @@ def _checked(paths: list[str], comparing: Comparing) -> str:
     inputs = {files.identity(path) for path in paths if path != STDIN} - {None}
     if files.identity(target) in inputs:
         raise UsageError(f"{files.shown(target)} is one of the images compared")
-    by_name = by_extension(target)
-    if comparing.format is None and by_name is None:
+    if comparing.format is not None:
+        return named(comparing.format).name
+    form = by_extension(target)
+    if form is None:
         raise UsageError(f"{files.shown(target)}: the extension means no format; name one with -f, such as png")
-    return named(comparing.format or by_name.name).name
+    return named(form.name).name
 
 
 def _opened(path: str, max_pixels: int) -> Opened:
@@ -179,8 +181,8 @@ def _text(score: float | Undefined, name: str) -> str:
 
 def _best(name: str, compared: list[Compared]) -> int | None:
     """Return the column of the best score, counted with the metric's own, if one is better than others."""
-    found = [one.scores[name] for one in compared]
-    if any(isinstance(score, Undefined) for score in found) or len(set(found)) < 2:
+    found = [score for one in compared if not isinstance(score := one.scores[name], Undefined)]
+    if len(found) < len(compared) or len(set(found)) < 2:
         return None
     return 1 + found.index(max(found) if rises(METRICS[name]) else min(found))
 

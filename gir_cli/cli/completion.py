@@ -68,7 +68,8 @@ def completion(
 
 def command(name: str) -> Command:
     """Return command `name` of the command tree."""
-    params = typer.main.get_command(application(name)).commands[name].params
+    tree: Any = typer.main.get_command(application(name))  # a group of typer's own click
+    params = tree.commands[name].params
     options = [_option(name, param) for param in params if param.param_type_name == "option"]
     operands = [_words(param.metavar) for param in params if param.param_type_name == "argument"]
     return Command(name, _brief(COMMANDS[name]), (*options, HELP), "".join(operands))

@@ -19,7 +19,8 @@ from gir_cli.errors import InputError, UsageError
 #: How scores are made; printed with every table.
 PROTOCOL = (
     "RGB; y is 16 + 65.481 R + 128.553 G + 24.966 B; "
-    "ssim: 11x11 Gaussian, sigma 1.5, valid region, mean of channels; mae in 8-bit levels; niqe: no reference, own parameters"
+    "ssim: 11x11 Gaussian, sigma 1.5, valid region, mean of channels; "
+    "mae in 8-bit levels; niqe: no reference, own parameters"
 )
 
 #: Levels between black and white by depth; floats are measured as they are.
