@@ -21,7 +21,7 @@ def find(name: str, places: Iterable[Path]) -> Path:
 
     Raises WeightsError naming every place that was searched.
     """
-    if "/" in name or name.endswith((SUFFIX, ".pth", ".pt")):
+    if "/" in name or name.endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
         if not Path(name).is_file():
             raise WeightsError(f"{name}: no such weights file")
         return Path(name)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gir_cli.devices import device_of, fast_precision, free_memory, keep_freed_memory, place_channels_last, use_threads
 from gir_cli.errors import GirError, UsageError
+from gir_cli.models import Description
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended
@@ -26,7 +27,8 @@ class Way:
     """How pictures are restored.
 
     `tile` is a side in pixels, "off", or None for one chosen from free memory; `overlap` None is
-    what the model needs for its tiles to agree.
+    what the model needs for its tiles to agree. `noise_level` is for models that are told it, a
+    standard deviation in 8-bit levels; None estimates it from each picture.
     """
 
     device: str = "auto"
@@ -37,6 +39,7 @@ class Way:
     strength: float = 1.0
     tta: bool = False
     passes: int = 1
+    noise_level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,18 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
 
 
+def noise_level(pixels: np.ndarray) -> float:
+    """Return an estimate of the standard deviation of white noise in `pixels` (H, W, C), in 8-bit levels.
+
+    The median of the absolute diagonal Haar details, which the noise outnumbers edges in, divided by that of
+    the normal distribution (Donoho and Johnstone, 1994, Sec. 5). Texture counts as noise; pictures without
+    details, or of less than two rows or columns, have none.
+    """
+    even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
+    details = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
+    return 255 * float(np.median(np.abs(details))) / 0.6745 if details.size else 0.0
+
+
 class Restorer:
     """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1]."""
 
@@ -79,6 +94,7 @@ class Restorer:
         self.device = device_of(way.device)
         use_threads(way.threads)
         model = load(path)
+        _check_usable(model.description, path, way)
         place_channels_last(model.network.to(self.device))
         self.model: Model = model
         if way.strength != 1 and self.scale != 1:
@@ -108,6 +124,16 @@ class Restorer:
             "precision": str(self.precision).removeprefix("torch."),
             "tile": self.tile,
         }
+
+    def told(self, pixels: np.ndarray) -> dict[str, Any]:
+        """Return what a log says of the noise level that the model is told for this picture; empty for blind models."""
+        if not self.model.description.noise_level:
+            return {}
+        return {"noise_level": round(self._level(pixels), 2), "noise_estimated": self.way.noise_level is None}
+
+    def _level(self, pixels: np.ndarray) -> float:
+        asked = self.way.noise_level
+        return noise_level(np.clip(pixels, 0, 1)) if asked is None else asked
 
     @cached_property
     def precision(self) -> torch.dtype:
@@ -144,25 +170,26 @@ class Restorer:
         clipped = np.clip(pixels, 0, 1)
         restored = clipped
         for _ in range(self.way.passes):
-            restored = self._ensemble(restored) if self.way.tta else self._once(restored)
+            sigma = self._level(restored) / 255 if self.model.description.noise_level else None
+            restored = self._ensemble(restored, sigma) if self.way.tta else self._once(restored, sigma)
         if self.way.strength == 1:
             return restored
         return clipped + np.float32(self.way.strength) * (restored - clipped)
 
-    def _ensemble(self, pixels: np.ndarray) -> np.ndarray:
+    def _ensemble(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
         """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
         total = np.float32(0)
         for turns in range(4):
             for mirrored in (False, True):
                 view = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
-                back = np.rot90(self._once(np.ascontiguousarray(view)), -turns)
+                back = np.rot90(self._once(np.ascontiguousarray(view), sigma), -turns)
                 total = total + (back[:, ::-1] if mirrored else back) / 8
         return np.ascontiguousarray(total)
 
-    def _once(self, pixels: np.ndarray) -> np.ndarray:
+    def _once(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
         while True:
             try:
-                return self._tiled(pixels)
+                return self._tiled(pixels, sigma)
             except (torch.OutOfMemoryError, MemoryError):
                 self._shrink(max(pixels.shape[:2]))
 
@@ -173,15 +200,15 @@ class Restorer:
             raise GirError("memory ran out; a smaller --tile would need less") from None
         self.tile = smaller
 
-    def _tiled(self, pixels: np.ndarray) -> np.ndarray:
+    def _tiled(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
         height, width = pixels.shape[:2]
         scale = self.scale
         rows, columns = (self._spans(size) for size in (height, width))
         if len(rows) == len(columns) == 1:
-            return self._run(pixels)
+            return self._run(pixels, sigma)
         out = np.zeros((height * scale, width * scale, 3), np.float32)
         for row, column in ((row, column) for row in rows for column in columns):
-            done = self._run(pixels[row.start : row.stop, column.start : column.stop])
+            done = self._run(pixels[row.start : row.stop, column.start : column.stop], sigma)
             share = np.repeat(row.share, scale)[:, None, None] * np.repeat(column.share, scale)[None, :, None]
             out[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale] += share * done
         return out
@@ -189,27 +216,36 @@ class Restorer:
     def _spans(self, size: int) -> list[Span]:
         return spans(size, self.tile or size, self.overlap, self.model.description.multiple)
 
-    def _run(self, pixels: np.ndarray) -> np.ndarray:
+    def _run(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
         """Return one tile restored; in fp32 where low precision gives NaN."""
-        batch = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-        batch = batch.to(self.device).contiguous(memory_format=torch.channels_last)
-        restored = self._forward(batch, self.precision)
+        batch = self._batch(pixels)
+        restored = self._forward(batch, self.precision, sigma)
         if not torch.isfinite(restored).all() and self.precision != torch.float32:
-            restored = self._forward(batch, torch.float32)
+            restored = self._forward(batch, torch.float32, sigma)
         if not torch.isfinite(restored).all():
             raise GirError("the model's result is not finite")
-        return restored[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        planes = restored.flatten(0, 1).expand(3, -1, -1)
+        return planes.permute(1, 2, 0).contiguous().cpu().numpy()
 
-    def _forward(self, batch: Tensor, precision: torch.dtype) -> Tensor:
+    def _batch(self, pixels: np.ndarray) -> Tensor:
+        """Return `pixels` (H, W, 3) as the model takes them: one picture, or for gray models each channel as one."""
+        planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        if self.model.description.channels == 1:
+            gray = bool((planes[0] == planes[1]).all() and (planes[0] == planes[2]).all())
+            planes = planes[: 1 if gray else 3, None]
+        else:
+            planes = planes[None]
+        return planes.to(self.device).contiguous(memory_format=torch.channels_last)
+
+    def _forward(self, batch: Tensor, precision: torch.dtype, sigma: float | None = None) -> Tensor:
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            return self.model(batch)
+            return self.model(batch, sigma=sigma)
 
     def _agrees(self, precision: torch.dtype) -> bool:
         """Say whether `precision` gives the same as fp32 on a small, busy picture."""
         side = max(64, self.model.description.minimum)
         y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
-        busy = np.stack([x, y, (np.sin(40 * x * y) + 1) / 2])
-        batch = torch.from_numpy(busy)[None].to(self.device).contiguous(memory_format=torch.channels_last)
+        batch = self._batch(np.dstack([x, y, (np.sin(40 * x * y) + 1) / 2]))
         exact, fast = self._forward(batch, torch.float32), self._forward(batch, precision)
         error = (exact - fast).square().mean()
         return bool(torch.isfinite(error)) and float(error) < 10 ** (-AGREEMENT / 10)
@@ -220,3 +256,11 @@ class Restorer:
         multiple = max(self.model.description.multiple, 8)
         side = min(int(pixels**0.5), LARGEST_TILE) // multiple * multiple
         return max(side, SMALLEST_TILE)
+
+
+def _check_usable(description: Description, path: Path, way: Way) -> None:
+    """Raise UsageError if pictures cannot be given to the model, or it has no use for what is told."""
+    if description.channels not in (1, 3):
+        raise UsageError(f"{path}: takes {description.channels} channels at once; pictures have 1 or 3")
+    if way.noise_level is not None and not description.noise_level:
+        raise UsageError(f"--noise-level={way.noise_level:g}: this model is blind; it is not told the noise")

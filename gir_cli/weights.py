@@ -125,12 +125,13 @@ def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -
         partial.unlink(missing_ok=True)
 
 
-def load(path: Path, settings: Mapping[str, str] = MappingProxyType({})) -> Model:
+def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -> Model:
     """Return the model in weights file `path`, in fp32 on the CPU; WeightsError says what is wrong with it.
 
     The file is one of ours, or a checkpoint that others published; `settings`, as text, then say of its
     network what names and shapes of tensors cannot show.
     """
+    path = Path(path)
     checkpoints.check_size(path)
     with open(path, "rb") as file:
         ours = file.read(9)[8:] == b"{" and "gir" in (checkpoints.check_header(path).get("__metadata__") or {})
@@ -167,6 +168,7 @@ def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any
         "config": complete,
         "scale": complete.get("scale", 1),
         "license": found.license,
+        "origin": f"{path.name}, recognised from the names and shapes of its tensors",
         "parents": [records.digest(path)],
     }
     return record, found.tensors

@@ -68,7 +68,7 @@ class TestInBash:
 
     def test_options_of_the_command_are_offered(self, offered):
         assert offered("degrade", "in.png", "--noi") == ["--noise"]
-        assert offered("restore", "--noi") == []
+        assert offered("restore", "--noi") == ["--noise-level"]
         assert "--json" in offered("info", "-")
 
     def test_values_are_offered_where_there_is_a_choice(self, offered):

@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "Say how far images are from a reference.",
     "info": "Say what an image or a weights file is.",
     "models": "List the weights that can be found.",
+    "convert": "Turn weights that others published into gir's, or into another precision.",
     "completion": "Print a completion script for a shell.",
 }
 

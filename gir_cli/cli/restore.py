@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -19,6 +20,8 @@ from gir_cli.image import Image, Saving, check_size, named
 from gir_cli.params import Checked, Param
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gir_cli.restore import Restorer
 
 EPILOG = """Examples:
@@ -26,6 +29,7 @@ EPILOG = """Examples:
   gir restore in.jpg                              in.restored.jpg here, or stdout in a pipe
   gir restore -r photos/ -o better/               a tree, mirrored
   gir degrade --noise 25 in.png | gir restore > out.png
+  gir restore -m official.pth in.png              weights that others published
   gir restore --strength 0.6 old.tif -o new.tif   keeps 40 % of the input
 """
 
@@ -49,6 +53,12 @@ class Restoring(Checked):
     strength: Annotated[float, Param("how much of the result is mixed with the input", 0, 1)] = 1.0
     tta: Annotated[bool, Param("average the 8 flips and rotations; 8 times slower")] = False
     passes: Annotated[int, Param("how many times the model is applied", 1, 100)] = 1
+    noise_level: Annotated[
+        float | None,
+        Param(
+            "for models that are told the noise, its standard deviation; estimated if not given", 0, 255, "8-bit levels"
+        ),
+    ] = None
     no_provenance: Annotated[bool, Param("leave out the record of what was done")] = False
 
 
@@ -62,7 +72,7 @@ def restore(
 ) -> int:
     """Restore images with one model: noise, blur, compression, rain, haze, darkness and damage, in any mixture.
 
-    The model is blind: it is told nothing about what is wrong with an image. Depth, transparency, gray,
+    The shipped models are blind: they are told nothing about what is wrong with an image. Depth, transparency, gray,
     orientation, profile and metadata of the input are kept.
     """
     tile = _tile(restoring.tile)
@@ -104,6 +114,7 @@ class _Later:
                 strength=wanted.strength,
                 tta=wanted.tta,
                 passes=wanted.passes,
+                noise_level=wanted.noise_level,
             )
             self._restorer = Restorer(self.path, way)
         return self._restorer
@@ -113,14 +124,25 @@ class _Later:
             return Result(job.item, [])
         begun = time.monotonic()
         pages = [self._restored(image, job) for image in job.pages]
-        facts = {**self.restorer.facts, "seconds": round(time.monotonic() - begun, 3)}
+        told = self.restorer.told(job.pages[0].visible())
+        facts = {**self.restorer.facts, **told, "seconds": round(time.monotonic() - begun, 3)}
         return Result(job.item, pages, record=self._record(job), facts=facts)
 
     def _restored(self, image: Image, job: Job) -> Image:
         scale = self.restorer.scale
         if job.item.format:
             check_size(named(job.item.format), image.width * scale, image.height * scale)
-        return image.replaced(self.restorer(image.visible()))
+        pixels = image.visible()
+        restored = image.replaced(self.restorer(pixels))
+        return replace(restored, notes=(*restored.notes, *self._notes(pixels)))
+
+    def _notes(self, pixels: np.ndarray) -> Iterator[str]:
+        """Yield what the user should know of the model beside its name."""
+        record, told = self.restorer.model.record, self.restorer.told(pixels)
+        if "origin" in record:
+            yield f"{record['model']} weights that others published; terms of their code: {record['license']}"
+        if told.get("noise_estimated"):
+            yield f"noise level estimated as {told['noise_level']:g}; --noise-level would say it"
 
     def _record(self, job: Job) -> str | None:
         if self.restoring.no_provenance:
