@@ -25,12 +25,12 @@ from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
 from gir_cli.models.official import Official
 from gir_cli.params import params_of
-from gir_cli.records import LONGEST
 
 LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "g_ema")
 PREFIXES = ("module.", "net.", "netG.", "model.")
 BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+LONGEST = 4 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of a million
 SHOWN = 3  # names that a message lists
 
 
@@ -86,6 +86,8 @@ def check_header(path: Path) -> dict[str, Any]:
         text = file.read(length)
     try:
         header = json.loads(text, object_pairs_hook=_once)
+        if not isinstance(header.get("__metadata__", {}), dict):
+            raise ValueError("its metadata is no mapping")
         end = _filled({name: entry for name, entry in header.items() if name != "__metadata__"})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged weights file ({_brief(error)})") from None
@@ -124,9 +126,9 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files end in a dozen types
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if "global" in str(error).lower():
             raise WeightsError(f"{path}: holds more than tensors, which could run code; not read") from None
-        raise WeightsError(f"{path}: not a checkpoint that torch can read ({_brief(error)})") from None
+        raise WeightsError(f"{path}: not a checkpoint that torch can read, or damaged") from None
 
 
 def _check_archive(path: Path) -> None:
@@ -162,7 +164,15 @@ def tensors_of(found: Any) -> dict[str, Tensor]:
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return plain and not value.is_quantized and not value.is_complex()
+
+
+def check_extent(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError if `tensors` claim far more values than file `path` holds: views can repeat one for ever."""
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if claimed > 4 * path.stat().st_size + (1 << 20):
+        raise WeightsError(f"{path}: its tensors claim {claimed} bytes, more than the file holds")
 
 
 def recognised(tensors: Mapping[str, Tensor], path: Path) -> Checkpoint:

@@ -155,7 +155,9 @@ def _ours(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
 
 def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
     """Return a record made for a published checkpoint, and its tensors."""
-    found = checkpoints.recognised(checkpoints.tensors_of(checkpoints.read(path)), path)
+    tensors = checkpoints.tensors_of(checkpoints.read(path))
+    checkpoints.check_extent(tensors, path)
+    found = checkpoints.recognised(tensors, path)
     config = {**found.config, **checkpoints.read_settings(found.model, settings)}
     try:
         complete = dataclasses.asdict(configured(found.model, config))

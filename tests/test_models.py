@@ -67,7 +67,7 @@ def network(name, seed=1, **config):
 
 def batch_for(made, side=32, number=1):
     """Return a random batch of a size that the network takes."""
-    side = max(side, made.description.multiple)
+    side = -(-side // made.description.multiple) * made.description.multiple
     return torch.rand(number, made.description.channels, side, side, generator=torch.Generator().manual_seed(2))
 
 

@@ -11,6 +11,7 @@ from gir_cli.errors import UsageError
 
 Shapes = Mapping[str, tuple[int, ...]]
 Value = TypeVar("Value")
+MOST_IN_ALL = 500  # blocks
 MOST = 99  # blocks in a row, and rows of them
 
 
@@ -54,6 +55,8 @@ def counts(text: str, *, length: int | None = None, low: int = 0) -> tuple[int, 
     parts = text.split("-")
     if len(parts) > MOST or not all(part.isdecimal() and low <= int(part[:6]) <= MOST for part in parts):
         raise UsageError(f"'{text}' is not a list of numbers from {low} to {MOST}, such as 2-2-4-8")
+    if sum(map(int, parts)) > MOST_IN_ALL:
+        raise UsageError(f"'{text}' adds up to more than {MOST_IN_ALL}")
     if length is not None and len(parts) != length:
         raise UsageError(f"'{text}' holds {len(parts)} numbers, not {length}")
     return tuple(int(part) for part in parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -70,20 +71,15 @@ def sigma_map(sigma: Tensor | float, x: Tensor) -> Tensor:
 
 
 def _kernels(shapes: Shapes) -> list[tuple[int, ...]]:
-    """Return the shapes of the kernels of `model.N` in order."""
-    numbered = ((int(name.split(".")[1]), shape) for name, shape in shapes.items() if _is_kernel(name, shape))
-    return [shape for _, shape in sorted(numbered)]
-
-
-def _is_kernel(name: str, shape: tuple[int, ...]) -> bool:
-    parts = name.split(".")
-    return len(parts) == 3 and parts[1].isdecimal() and parts[2] == "weight" and len(shape) == 4
+    """Return the shapes of the kernels `model.N.weight` in order."""
+    found = (shapes.get(f"model.{number}.weight", ()) for number in range(blocks(shapes, "model.")))
+    return [shape for shape in found if len(shape) == 4]
 
 
 def _plain(shapes: Shapes, *, extra: int, fold: int) -> dict[str, Any]:
     """Return the sizes if the stack takes `extra` channels beside those that it gives, else nothing."""
     kernels = _kernels(shapes)
-    if len(kernels) < 2 or any(not name.startswith("model.") for name in shapes):
+    if len(kernels) < 2 or not all(re.fullmatch(r"model\.\d+\.\w+", name) for name in shapes):
         return {}
     inner, outer = kernels[0][1], kernels[-1][0]
     folded = inner == outer + 1 and outer in (4, 12)  # FFDNet of gray or colour

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -39,6 +40,16 @@ class PlainBlock(nn.Module):
         return x + self.conv2(torch.relu(self.conv1(x)))
 
 
+OTHERS = {"recon_trunk.": "body.", "HRconv.": "conv_hr."}  # names of the same network in another toolbox
+
+
+def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Turn the other toolbox's names into this network's."""
+    for before, after in OTHERS.items():
+        tensors = {re.sub(f"^{re.escape(before)}", after, name): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
 def _sizes(shapes: Shapes) -> dict[str, Any]:
     width, channels = shapes["conv_first.weight"][:2]
     if "upconv2.weight" in shapes:
@@ -61,6 +72,7 @@ class Srresnet(nn.Module):
     official = Official(
         keys=("body.0.conv1.weight", "conv_first.weight", "conv_hr.weight", "conv_last.weight"),
         absent=("conv_after_body.weight", "conv_body.weight"),
+        renamed=_renamed,
         sizes=_sizes,
         license="Apache-2.0 (BasicSR)",
     )

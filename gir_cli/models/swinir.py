@@ -186,7 +186,7 @@ class Swinir(nn.Module):
 
     Config = SwinirConfig
     official = Official(
-        keys=("conv_first.weight", "layers.0.residual_group.blocks.0.attn.qkv.weight", "conv_after_body.weight"),
+        keys=("conv_first.weight", "layers.0.residual_group.blocks.0.attn.qkv.weight", "norm.weight"),
         renamed=_renamed,
         sizes=_sizes,
         license="Apache-2.0 (SwinIR)",

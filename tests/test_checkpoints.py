@@ -1,0 +1,329 @@
+"""Published checkpoints are recognised whatever they are wrapped in, and nothing in them is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import struct
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_models import SMALL, batch_for, network
+
+from gir_cli import checkpoints
+from gir_cli.errors import UsageError, WeightsError
+from gir_cli.models import MODELS
+from gir_cli.weights import config_of, load
+
+PUBLISHED = [name for name in MODELS if name != "girnet"]
+SETTINGS = {"uformer": {"side": "64"}}  # what tensors cannot show of the small networks
+
+
+def written(path, tensors):
+    torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_every_published_network_is_recognised_with_all_its_sizes(name, suffix, tmp_path):
+    made = network(name)
+    path = tmp_path / f"net{suffix}"
+    (written if suffix == ".pth" else lambda path, tensors: save_file(tensors, path))(path, made.state_dict())
+    model = load(path, SETTINGS.get(name, {}))
+    assert model.record["model"] == name
+    assert config_of(model.network) == config_of(made)
+    assert model.record["scale"] == made.description.scale
+    assert model.record["license"]
+    batch = batch_for(made)
+    with torch.no_grad():
+        assert torch.equal(model.network(batch), made(batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("srresnet", {"scale": 4}),
+        ("srresnet", {"scale": 3}),
+        ("srresnet", {"scale": 1, "channels": 1}),
+        ("rrdbnet", {"scale": 2, "unshuffle": 2}),
+        ("rrdbnet", {"scale": 1, "unshuffle": 4}),
+        ("rrdbnet", {"scale": 4, "growth": 3, "channels": 1}),
+        ("dncnn", {"norm": "none", "channels": 1}),
+        ("fdncnn", {"channels": 3}),
+        ("ffdnet", {"channels": 1}),
+        ("srvgg", {"scale": 4}),
+        ("nafnet", {"encoder": "1-0-2", "decoder": "2-1-1", "middle": 2}),
+        ("restormer", {"norm": "with-bias", "channels": 1}),
+        ("restormer", {"ending": "dual-pixel", "channels": 6}),
+        ("restormer", {"bias": "yes", "factor": 2.0}),
+        ("swinir", {"upsampler": "none", "scale": 1, "resi": "1conv", "features": 64}),
+        ("swinir", {"upsampler": "pixelshuffle", "scale": 1}),
+        ("swinir", {"upsampler": "pixelshuffle", "scale": 3}),
+        ("swinir", {"upsampler": "pixelshuffle", "scale": 4}),
+        ("swinir", {"upsampler": "pixelshuffledirect", "scale": 2, "features": 64}),
+        ("swinir", {"upsampler": "nearest+conv", "scale": 2}),
+        ("swinir", {"upsampler": "nearest+conv", "scale": 4}),
+        ("swinir", {"upsampler": "none", "scale": 1, "window": 7, "img_range": 255.0, "channels": 1, "features": 64}),
+        ("uformer", {"modulator": 0}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(str(part) for part in value.values()),
+)
+def test_variants_are_told_apart(name, config, tmp_path):
+    made = network(name, **config)
+    model = load(written(tmp_path / "net.pth", made.state_dict()), SETTINGS.get(name, {}))
+    assert (model.record["model"], config_of(model.network)) == (name, config_of(made))
+    batch = batch_for(made)
+    with torch.no_grad():
+        assert torch.equal(model.network(batch), made(batch))
+
+
+@pytest.mark.parametrize("container", checkpoints.CONTAINERS)
+def test_containers_are_opened_and_what_is_beside_the_weights_left_out(container, tmp_path):
+    tensors = network("srresnet").state_dict()
+    beside = {"optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}, "iter": 300000}
+    assert load(written(tmp_path / "net.pth", {container: tensors, **beside})).record["model"] == "srresnet"
+
+
+def test_the_moving_average_comes_first(tmp_path):
+    average, last = network("srresnet", 1), network("srresnet", 2)
+    path = written(tmp_path / "net.pth", {"params": last.state_dict(), "params_ema": average.state_dict()})
+    assert torch.equal(load(path).network.conv_first.weight, average.conv_first.weight)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "net.", "netG.", "model.", "module.net."])
+@pytest.mark.parametrize("name", ["restormer", "dncnn"])
+def test_prefixes_that_all_names_have_are_stripped(name, prefix, tmp_path):
+    tensors = {prefix + key: value for key, value in network(name).state_dict().items()}
+    assert load(written(tmp_path / "net.pth", {"state_dict": tensors})).record["model"] == name
+
+
+def old(name):
+    """Return the ESRGAN name of a tensor of an RRDBNet."""
+    name = re.sub(r"body\.(\d+)\.rdb", r"RRDB_trunk.\1.RDB", name)
+    for new, before in (("conv_body", "trunk_conv"), ("conv_up", "upconv"), ("conv_hr", "HRconv")):
+        name = name.replace(new, before)
+    return name
+
+
+def oldest(name, ups, blocks):
+    """Return the name of a tensor of an RRDBNet in files of the first generation."""
+    name = re.sub(r"body\.(\d+)\.rdb(\d)\.conv(\d)\.", r"model.1.sub.\1.RDB\2.conv\3.0.", name)
+    places = {"conv_first": 0, "conv_hr": 3 * ups + 2, "conv_last": 3 * ups + 4}
+    places |= {f"conv_up{number}": 3 * number for number in range(1, ups + 1)}
+    name = name.replace("conv_body", f"model.1.sub.{blocks}")
+    for new, number in places.items():
+        name = name.replace(f"{new}.", f"model.{number}.")
+    return name
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_all_three_generations_of_rrdbnet_are_read(scale, tmp_path):
+    made = network("rrdbnet", scale=scale, blocks=2)
+    ups = scale.bit_length() - 1
+    for rename in (old, lambda name: oldest(name, ups, 2)):
+        tensors = {rename(key): value for key, value in made.state_dict().items()}
+        back = load(written(tmp_path / "net.pth", tensors)).network
+        assert config_of(back) == config_of(made)
+        assert torch.equal(back(torch.ones(1, 3, 8, 8)), made(torch.ones(1, 3, 8, 8)))
+
+
+def test_buffers_of_another_size_and_kernels_without_use_are_no_hindrance(tmp_path):
+    swinir = network("swinir").state_dict()
+    swinir["layers.0.residual_group.blocks.1.attn_mask"] = torch.zeros(9, 16, 16)
+    swinir["layers.0.residual_group.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16, dtype=torch.int64)
+    assert load(written(tmp_path / "swinir.pth", swinir)).record["model"] == "swinir"
+    promptir = network("promptir").state_dict() | {"chnl_reduce1.weight": torch.zeros(4, 4, 1, 1)}
+    assert load(written(tmp_path / "promptir.pth", promptir)).record["model"] == "promptir"
+
+
+def test_settings_say_what_tensors_cannot_show(tmp_path):
+    path = written(tmp_path / "net.pth", network("nafnet").state_dict())
+    assert load(path, {"local": "256"}).network.encoders[1][0].sca[0].side == 192
+    with pytest.raises(UsageError, match="nafnet has no setting 'depth'"):
+        load(path, {"depth": "3"})
+    with pytest.raises(WeightsError, match=r"has shape|misses|unknown"):
+        load(path, {"width": "8"})
+
+
+# ---- what is not to be trusted
+
+
+class Runs:
+    """A pickle that makes a folder when it is unpickled the careless way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_code_does_not(tmp_path, zipped):
+    path, made = tmp_path / "evil.pth", tmp_path / "made"
+    torch.save({"params": {"x": Runs(made)}}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"could run code") as raised:
+        load(path)
+    assert len(str(raised.value).splitlines()) == 1
+    assert not made.exists()
+
+
+def test_a_plain_pickle_and_a_whole_module_are_refused(tmp_path):
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"x": Runs(tmp_path / "made")}))
+    torch.save(network("srresnet"), tmp_path / "module.pth")
+    for name in ("plain.pth", "module.pth"):
+        with pytest.raises(WeightsError):
+            load(tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(32 << 20))
+    with pytest.raises(WeightsError, match="unpacks to"):
+        load(path)
+
+
+def test_views_that_repeat_one_value_for_ever_are_refused(tmp_path):
+    tensors = network("srresnet").state_dict()
+    tensors["conv_first.weight"] = torch.zeros(1).expand(1024, 1024, 64, 64)
+    with pytest.raises(WeightsError, match="more than the file holds"):
+        load(written(tmp_path / "net.pth", tensors))
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({}, "holds no tensors by name"),
+        ([1, 2], "holds no tensors by name"),
+        ({"params": {"a": 1}}, "holds no tensors by name"),
+        ({"fc.weight": torch.zeros(3)}, "no network that I know .* it holds 1 tensors: 'fc.weight'"),
+        (
+            {"intro.weight": torch.zeros(4, 3, 3, 3), "ending.weight": torch.zeros(3)},
+            "nearest is nafnet, but it misses",
+        ),
+    ],
+)
+def test_what_is_unknown_is_said_in_one_line(found, says, tmp_path):
+    with pytest.raises(WeightsError, match=says) as raised:
+        load(written(tmp_path / "net.pth", found))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_tensor_too_few_or_too_many_is_named(tmp_path):
+    tensors = network("nafnet").state_dict()
+    del tensors["encoders.0.0.norm1.bias"]
+    with pytest.raises(WeightsError, match=r"misses tensor 'encoders\.0\.0\.norm1\.bias'"):
+        load(written(tmp_path / "net.pth", tensors))
+    with pytest.raises(WeightsError, match="not finite"):
+        load(
+            written(
+                tmp_path / "net.pth", network("srresnet").state_dict() | {"conv_hr.bias": torch.full((8,), torch.inf)}
+            )
+        )
+
+
+def tampered(path, change, data=bytes(16)):
+    """Write a safetensors file of two tensors whose header text `change` has altered."""
+    header = {
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]},
+    }
+    text = change(json.dumps(header)).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text.replace('"b"', '"a"'), "twice"),
+        (lambda text: text.replace("[8, 16]", "[4, 12]"), "not where they should be"),
+        (lambda text: text.replace("[8, 16]", "[8, 1000000000000]"), "not where they should be"),
+        (lambda text: text.replace("F32", "F33"), "unknown type F33"),
+        (lambda text: text.replace("[2]", "[-2]"), "has no shape"),
+        (lambda text: text.replace("[2]", "[2, 1e9]"), "has no shape"),
+        (lambda text: text.replace("data_offsets", "offsets"), "damaged"),
+        (lambda text: text.replace("{", "[", 1), "damaged"),
+        (lambda text: '{"__metadata__": 5}', "no mapping"),
+        (lambda text: "{}", "holds 16 bytes of tensors, not 0"),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path, change, says):
+    with pytest.raises(WeightsError, match=says):
+        load(tampered(tmp_path / "net.safetensors", change))
+
+
+def test_a_huge_header_is_not_read(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**60) + b"{" + bytes(100))
+    with pytest.raises(WeightsError, match="not a safetensors file, or cut short"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(40), b"\x80\x02" + bytes(100), b"hello" * 20])
+def test_what_is_no_checkpoint_is_one_line(tmp_path, content):
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as raised:
+        load(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+# ---- the command
+
+
+def test_convert_writes_what_it_recognised(gir, tmp_path):
+    made = network("nafnet")
+    path = written(tmp_path / "official.pth", {"params": made.state_dict()})
+    done = gir("convert", path, "-o", tmp_path / "deep/ours.safetensors", "--set", "local=64")
+    assert (done.status, done.out) == (0, b"")
+    assert "nafnet" in done.err and "MIT (NAFNet)" in done.err
+    model = load(tmp_path / "deep/ours.safetensors")
+    assert model.record["name"] == "ours"
+    assert model.record["config"]["local"] == 64
+    assert len(model.record["parents"]) == 1
+    assert torch.equal(model.network.intro.weight, made.intro.weight)
+
+
+def test_half_precision_halves_the_file(gir, tmp_path):
+    path = written(tmp_path / "official.pth", network("dncnn").state_dict())
+    sizes = []
+    for dtype in ("fp32", "fp16"):
+        out = tmp_path / f"{dtype}.safetensors"
+        assert gir("convert", path, "-o", out, "--dtype", dtype, "-q") == (0, b"", "")
+        sizes.append(sum(value.numel() * value.element_size() for value in checkpoints.safetensors(out).values()))
+    assert sizes[1] < 0.51 * sizes[0]
+
+
+def test_values_that_half_precision_cannot_hold_are_named(gir, tmp_path):
+    tensors = network("srresnet").state_dict() | {"conv_hr.bias": torch.full((8,), 1e5)}
+    done = gir("convert", written(tmp_path / "n.pth", tensors), "-o", tmp_path / "n.safetensors", "--dtype", "fp16")
+    assert done.status == 3
+    assert "'conv_hr.bias' holds values too large for fp16" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ([], 2, "needs -o"),
+        (["-o", "x.pth"], 2, "written to .safetensors"),
+        (["-o", "x.safetensors", "--set", "local"], 2, "--set=local is not KEY=VALUE"),
+        (["-o", "x.safetensors", "--set", "lokal=1"], 2, "no setting 'lokal'"),
+    ],
+)
+def test_a_wrong_command_is_one_line(gir, tmp_path, arguments, status, says):
+    path = written(tmp_path / "n.pth", network("nafnet").state_dict())
+    done = gir("convert", path, *arguments)
+    assert done.status == status
+    assert says in done.err and len(done.err.splitlines()) == 1
+
+
+def test_small_settings_are_those_of_every_network():
+    assert set(SMALL) == set(MODELS)
