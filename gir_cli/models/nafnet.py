@@ -50,7 +50,7 @@ def sliding_mean(x: Tensor, side: int, axis: int) -> Tensor:
     sums = functional.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
     means = (sums.narrow(axis, side, size - side + 1) - sums.narrow(axis, 0, size - side + 1)) / side
     before, after = (side - 1) // 2, side // 2
-    return functional.pad(means, (before, after) if axis == -1 else (0, 0, before, after), mode="replicate")
+    return functional.pad(means, (before, after, 0, 0) if axis == -1 else (0, 0, before, after), mode="replicate")
 
 
 class Pool(nn.Module):
