@@ -62,11 +62,14 @@ class Model:
 
         Height and width are extended, as the network's description says, up to what it takes, and the
         result is cut back. `sigma` is the noise's standard deviation, of pixels in [0, 1], for networks
-        that want to know it: one number, or one for each picture as (N, 1, 1, 1).
+        that want to know it: one number, or one for each picture as (N, 1, 1, 1). UsageError if it is
+        given to a network that is blind.
         """
         height, width = batch.shape[-2:]
         description, scale = self.description, self.description.scale
-        given = (sigma,) if description.noise_level and sigma is not None else ()
+        if sigma is not None and not description.noise_level:
+            raise UsageError("this network is blind; it is not told the noise")
+        given = () if sigma is None else (sigma,)
         with torch.inference_mode():
             out = self.network(padded(batch, description), *given).float()
         top, left = (scale * start for start in margins(height, width, description))
@@ -179,7 +182,7 @@ def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put `tensors` in place of the network's own, which hold nothing yet."""
     expected = network.state_dict()
-    for name in [*(expected.keys() - tensors.keys()), *(tensors.keys() - expected.keys())]:
+    for name in (name for name in [*expected, *tensors] if (name in expected) != (name in tensors)):
         where = "misses" if name in expected else "has an unknown"
         raise WeightsError(f"{path}: {where} tensor '{name}'")
     for name, tensor in tensors.items():

@@ -111,6 +111,26 @@ def test_a_name_is_looked_up_in_order_and_all_places_are_named(tmp_path, good):
         records.find("best", [empty, tmp_path])
 
 
+def test_a_path_may_be_text(good):
+    assert load(str(good)).record["name"] == "good"
+
+
+def test_a_blind_network_is_told_no_noise(good):
+    with pytest.raises(UsageError, match="blind"):
+        load(good)(torch.rand(1, 3, 8, 8), sigma=0.1)
+
+
+def test_our_files_take_no_settings(good):
+    with pytest.raises(UsageError, match="its record says what it is"):
+        load(good, {"width": "8"})
+
+
+def test_a_record_of_a_giant_costs_nothing(good, network):
+    record = {"format": 1, "model": "girnet", "config": {"width": 512, "growth": 4, "levels": 6, "blocks": 32}}
+    with pytest.raises(WeightsError, match=r"has shape|misses tensor"):
+        load(rewritten(good, network, record=record))
+
+
 def test_an_unknown_setting_of_a_model_is_named():
     with pytest.raises(UsageError, match="girnet has no setting 'depth'"):
         configured("girnet", {"depth": 3})

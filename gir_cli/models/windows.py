@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-REMEMBERED = 8  # masks and indices of so many sizes
+REMEMBERED = 4  # masks and indices of so many sizes: a U-Net has that many
 
 
 def cut(x: Tensor, side: int) -> Tensor:
