@@ -182,8 +182,8 @@ def recognised(tensors: Mapping[str, Tensor], path: Path) -> Checkpoint:
     """
     for names in _spellings(tensors):
         for model, official in known():
-            renamed = official.renamed(names)
-            if official.knows(renamed) and (sizes := _sizes(official, renamed)):
+            renamed, sizes = _understood(official, names)
+            if sizes:
                 return Checkpoint(model, sizes, renamed, official.license)
     raise WeightsError(f"{path}: {_unknown(tensors)}")
 
@@ -202,12 +202,17 @@ def _spellings(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
             yield from _spellings({name.removeprefix(prefix): value for name, value in tensors.items()})
 
 
-def _sizes(official: Official, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the configuration that the shapes show; nothing where they are not what they should be."""
+def _understood(official: Official, names: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors under the network's names, and the configuration that their shapes show.
+
+    The latter is empty where they are not what they should be.
+    """
     try:
-        return official.sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    except (LookupError, ValueError, ZeroDivisionError):
-        return {}
+        renamed = official.renamed(names)
+        shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
+        return renamed, official.sizes(shapes) if official.knows(shapes) else {}
+    except (LookupError, ValueError, ZeroDivisionError, RuntimeError):
+        return names, {}
 
 
 def _unknown(tensors: Mapping[str, Tensor]) -> str:

@@ -53,7 +53,7 @@ def test_every_published_network_is_recognised_with_all_its_sizes(name, suffix, 
         ("rrdbnet", {"scale": 2, "unshuffle": 2}),
         ("rrdbnet", {"scale": 1, "unshuffle": 4}),
         ("rrdbnet", {"scale": 4, "growth": 3, "channels": 1}),
-        ("dncnn", {"norm": "none", "channels": 1}),
+        ("dncnn", {"channels": 1}),
         ("fdncnn", {"channels": 3}),
         ("ffdnet", {"channels": 1}),
         ("srvgg", {"scale": 4}),
@@ -139,6 +139,32 @@ def test_buffers_of_another_size_and_kernels_without_use_are_no_hindrance(tmp_pa
     assert load(written(tmp_path / "swinir.pth", swinir)).record["model"] == "swinir"
     promptir = network("promptir").state_dict() | {"chnl_reduce1.weight": torch.zeros(4, 4, 1, 1)}
     assert load(written(tmp_path / "promptir.pth", promptir)).record["model"] == "promptir"
+
+
+def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path):
+    layers = [torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU()]
+    for _ in range(2):
+        layers += [torch.nn.Conv2d(8, 8, 3, padding=1), torch.nn.BatchNorm2d(8, eps=1e-4), torch.nn.ReLU()]
+    stack = torch.nn.Sequential(*layers, torch.nn.Conv2d(8, 3, 3, padding=1)).eval()
+    generator = torch.Generator().manual_seed(5)
+    for value in stack.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(0.5 + 0.3 * torch.rand(value.shape, generator=generator) - 0.5 * (value.ndim == 4))
+    model = load(written(tmp_path / "n.pth", {f"model.{key}": value for key, value in stack.state_dict().items()}))
+    x = torch.rand(1, 3, 9, 11, generator=generator)
+    with torch.no_grad():
+        assert model.record["config"] == {"width": 8, "depth": 4, "channels": 3}
+        expected = x - stack(x)
+        assert (model(x, clamp=False) - expected).abs().max() < 2e-6 * expected.abs().max()
+
+
+def test_names_of_another_toolbox_are_read(tmp_path):
+    made = network("srresnet", scale=4)
+    tensors = {
+        re.sub(r"^body\.", "recon_trunk.", key).replace("conv_hr", "HRconv"): value
+        for key, value in made.state_dict().items()
+    }
+    assert config_of(load(written(tmp_path / "net.pth", tensors)).network) == config_of(made)
 
 
 def test_settings_say_what_tensors_cannot_show(tmp_path):

@@ -13,7 +13,7 @@ SMALL = {
     "girnet": {"width": 8, "levels": 2, "blocks": 1},
     "srresnet": {"width": 8, "blocks": 2},
     "rrdbnet": {"width": 4, "growth": 2, "blocks": 1, "scale": 2},
-    "dncnn": {"width": 8, "depth": 4, "norm": "batch"},
+    "dncnn": {"width": 8, "depth": 4},
     "fdncnn": {"width": 8, "depth": 4, "channels": 1},
     "ffdnet": {"width": 8, "depth": 4},
     "srvgg": {"width": 8, "depth": 2, "scale": 3},

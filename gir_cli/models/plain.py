@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.official import Official, Shapes, blocks
 from gir_cli.params import Checked, Param
 
+EPS = 1e-4  # of the batch normalisation
 MIDDLE = 25 / 255  # the noise level where none is given
 UNLICENSED = "none stated (the authors' repositories); MIT (KAIR)"
 
@@ -26,7 +27,6 @@ class PlainConfig(Checked):
 
     width: Annotated[int, Param("channels inside", 1, 1024)] = 64
     depth: Annotated[int, Param("convolutions in a row", 2, 200)] = 20
-    norm: Annotated[Literal["none", "batch"], Param("normalisation after the inner convolutions")] = "none"
     channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
@@ -49,13 +49,10 @@ class SrvggConfig(Checked):
 
 
 def stack(inner: int, outer: int, config: PlainConfig) -> nn.Sequential:
-    """Return `depth` convolutions with ReLUs between; normalised ones but for the first and the last."""
+    """Return `depth` convolutions with ReLUs between."""
     layers: list[nn.Module] = [conv3(inner, config.width), nn.ReLU(inplace=True)]
     for _ in range(config.depth - 2):
-        layers.append(conv3(config.width, config.width))
-        if config.norm == "batch":
-            layers.append(nn.BatchNorm2d(config.width, momentum=0.9, eps=1e-4))
-        layers.append(nn.ReLU(inplace=True))
+        layers += [conv3(config.width, config.width), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, conv3(config.width, outer))
 
 
@@ -76,6 +73,24 @@ def _kernels(shapes: Shapes) -> list[tuple[int, ...]]:
     return [shape for shape in found if len(shape) == 4]
 
 
+def _folded(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Fold batch normalisation, where a file has it, into the convolution before; number layers as without it."""
+    if not any(name.endswith(".running_var") for name in tensors):
+        return tensors
+    out: dict[str, Any] = {}
+    for number in range(blocks(tensors, "model.")):
+        kernel = tensors.get(f"model.{number}.weight")
+        if kernel is None or kernel.ndim != 4:
+            continue
+        bias, norm = tensors.get(f"model.{number}.bias", kernel.new_zeros(len(kernel))), f"model.{number + 1}."
+        if f"{norm}running_var" in tensors:
+            mean, spread = tensors[f"{norm}running_mean"], torch.sqrt(tensors[f"{norm}running_var"] + EPS)
+            gain = tensors[f"{norm}weight"] / spread
+            kernel, bias = kernel * gain[:, None, None, None], (bias - mean) * gain + tensors[f"{norm}bias"]
+        out |= {f"model.{len(out)}.weight": kernel, f"model.{len(out)}.bias": bias}
+    return out
+
+
 def _plain(shapes: Shapes, *, extra: int, fold: int) -> dict[str, Any]:
     """Return the sizes if the stack takes `extra` channels beside those that it gives, else nothing."""
     kernels = _kernels(shapes)
@@ -88,7 +103,6 @@ def _plain(shapes: Shapes, *, extra: int, fold: int) -> dict[str, Any]:
     return {
         "width": kernels[0][0],
         "depth": len(kernels),
-        "norm": "batch" if any("running_mean" in name for name in shapes) else "none",
         "channels": outer // fold**2,
     }
 
@@ -96,6 +110,7 @@ def _plain(shapes: Shapes, *, extra: int, fold: int) -> dict[str, Any]:
 def _stack(extra: int, fold: int = 1) -> Official:
     return Official(
         keys=("model.0.weight", "model.2.weight"),
+        renamed=_folded,
         sizes=lambda shapes: _plain(shapes, extra=extra, fold=fold),
         license=UNLICENSED,
     )
