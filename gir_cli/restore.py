@@ -88,11 +88,12 @@ def noise_level(pixels: np.ndarray) -> float:
 class Restorer:
     """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1]."""
 
-    def __init__(self, path: Path, way: Way = Way()) -> None:
+    def __init__(self, path: Path | str, way: Way = Way()) -> None:
         keep_freed_memory()
         self.way = way
         self.device = device_of(way.device)
         use_threads(way.threads)
+        path = Path(path)
         model = load(path)
         _check_usable(model.description, path, way)
         place_channels_last(model.network.to(self.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -159,6 +160,17 @@ def test_a_tree_is_mirrored_and_skipped_the_second_time(gir, tmp_path, photograp
     assert (tmp_path / "out/deep/b.jpg").exists()
     again = gir("restore", "-m", weights, "-r", "--skip-existing", "--json", tmp_path / "in", "-o", tmp_path / "out")
     assert json.loads(again.out.splitlines()[-1]) == {"summary": {"done": 0, "failed": 0, "skipped": 2}}
+
+
+def test_update_redoes_what_is_older_than_the_weights(gir, tmp_path, png, weights):
+    out = tmp_path / "out.png"
+    assert gir("restore", "-m", weights, png, "-o", out).status == 0
+    later = weights.stat().st_mtime + 10
+    os.utime(out, (later, later))
+    run = ["restore", "-m", weights, "--update", "--json", png, "-o", out]
+    assert b'"skipped": 1' in gir(*run).out
+    os.utime(out, (later - 20, later - 20))
+    assert b'"done": 1' in gir(*run).out
 
 
 def test_one_bad_file_does_not_stop_the_rest(gir, tmp_path, photograph, weights):

@@ -283,6 +283,8 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
     ("more", "status", "says"),
     [
         (["--mode", "all"], 2, "--mode=all"),
+        (["--model", "ffdnet", "--config", ""], 2, "ffdnet: only networks that take RGB alone"),
+        (["--model", "srresnet", "--config", "scale=2"], 2, "srresnet: only networks that"),
         (["--config", "depth=3"], 2, "girnet has no setting 'depth'"),
         (["--model", "girnett"], 2, "did you mean 'girnet'?"),
         (["--time", "soon"], 2, "'soon' is no length of time"),

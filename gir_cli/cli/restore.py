@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -76,10 +77,11 @@ def restore(
     orientation, profile and metadata of the input are kept.
     """
     tile = _tile(restoring.tile)
-    batch = Batch(placing, saving, running, suffix=".restored", since=0.0)
+    weights = records.find(restoring.model or os.environ.get("GIR_MODEL") or DEFAULT_MODEL, weights_places())
+    batch = Batch(placing, saving, running, suffix=".restored", since=weights.stat().st_mtime)
     if running.dry_run:
         return batch.run(list(operands or ()), lambda job: Result(job.item, job.pages), inside=True)
-    restorer = _Later(restoring, tile)
+    restorer = _Later(restoring, tile, weights)
     return batch.run(list(operands or ()), restorer.act, inside=False)
 
 
@@ -94,9 +96,8 @@ def _tile(text: str) -> int | Literal["off"] | None:
 class _Later:
     """The restorer, made when the first image is there: torch is not imported for a batch with nothing to do."""
 
-    def __init__(self, restoring: Restoring, tile: Any) -> None:
-        self.restoring, self.tile = restoring, tile
-        self.path = records.find(restoring.model or os.environ.get("GIR_MODEL") or DEFAULT_MODEL, weights_places())
+    def __init__(self, restoring: Restoring, tile: Any, path: Path) -> None:
+        self.restoring, self.tile, self.path = restoring, tile, path
         self._restorer: Restorer | None = None
 
     @property

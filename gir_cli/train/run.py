@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from gir_cli import __version__
 from gir_cli.data import Photographs, Samples, psnr, to_float
-from gir_cli.devices import fast_precision, keep_freed_memory
+from gir_cli.devices import fast_precision, keep_freed_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
-from gir_cli.models import MODELS
+from gir_cli.models import MODELS, Description
 from gir_cli.params import params_of
 from gir_cli.train import state
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
-from gir_cli.train.settings import Settings, address, averaging
+from gir_cli.train.settings import Settings, address, averaging, sides
 from gir_cli.weights import built, config_of, load
 
 PATIENCE = 10  # updates in a row that may be skipped for not being finite
@@ -51,6 +51,16 @@ def read_config(model: str, text: str) -> dict[str, Any]:
     return config
 
 
+def check_trainable(settings: Settings, description: Description) -> None:
+    """Raise UsageError if the network is not one that maps RGB patches of these sides to clean ones."""
+    model = settings.model
+    if description.scale != 1 or description.channels != 3 or description.noise_level:
+        raise UsageError(f"{model}: only networks that take RGB alone and keep the size can be trained here")
+    for side in sides(settings):
+        if side % description.multiple or side < description.minimum:
+            raise UsageError(f"{model}: patches={side} is no multiple of {description.multiple}, which it needs")
+
+
 class Run:
     """A network in training with all its state."""
 
@@ -62,7 +72,8 @@ class Run:
         train, valid = photographs.held_out(HELD_OUT)
         self.samples = Samples(train, settings.distribution, settings.seed)
         self.validation = Samples(valid, settings.distribution, settings.seed, "valid")
-        self.network = self._network().to(self.device, memory_format=torch.channels_last)
+        self.network = self._network().to(self.device)
+        place_channels_last(self.network)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimizers = optimizers(self.network, settings)
         fast = fast_precision(self.device) == torch.bfloat16
@@ -74,7 +85,9 @@ class Run:
         """Return the network at its start; its weights depend on the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(self.settings.seed)
-            return built(self.settings.model, read_config(self.settings.model, self.settings.config))
+            network = built(self.settings.model, read_config(self.settings.model, self.settings.config))
+        check_trainable(self.settings, network.description)
+        return network
 
     def start_from(self, path: Path) -> None:
         """Take the weights of file `path` as the start."""
@@ -132,7 +145,7 @@ class Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         share = 1 - averaging(self.step, self.settings)
-        new = self.network.state_dict()
+        new = {name: value for name, value in self.network.state_dict().items() if value.is_floating_point()}
         torch._foreach_lerp_([self.average[name] for name in new], list(new.values()), share)
 
     def validate(self) -> tuple[float, float]:
