@@ -1,0 +1,83 @@
+"""The weights that come with the program: whole, documented, and as good as they were."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pictures import ROOT, decoded, encoded, psnr
+
+from gir_cli import records
+from gir_cli.chain import apply, draw, parse
+from gir_cli.cli.places import DEFAULT_MODEL
+from gir_cli.restore import Restorer, Way
+from gir_cli.rng import stream
+
+WEIGHTS = sorted((ROOT / "weights").glob("*.safetensors"))
+DEFAULT = ROOT / "weights" / f"{DEFAULT_MODEL}.safetensors"
+
+#: Chain -> least gain in dB over the input on the photograph, a little under what was measured.
+FLOORS: dict[str, float] = {
+    "noise:25": 9.9,
+    "noise:50": 12.4,
+    "shot:150": 7.5,
+    "rain:0.0007": 6.0,
+    "holes:5,width=5": 16.5,
+    "blur:2 noise:25": 7.2,
+    "jpeg:40": -0.1,
+    "haze:1.2": -0.1,
+}
+
+
+def test_the_default_model_is_there():
+    assert DEFAULT in WEIGHTS
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+class TestEveryWeightsFile:
+    def test_is_small_enough(self, path):
+        assert path.stat().st_size <= 16 << 20
+        if path.stem == "gir-small":
+            assert records.parameters(path) <= 700_000
+            assert path.stat().st_size <= 1_500_000
+
+    def test_says_how_it_came_to_be(self, path):
+        record = records.record(path)
+        assert record["name"] == path.stem
+        assert record["license"]
+        trained = record["train"]
+        assert trained["command"].startswith("gir train --data photos")
+        for name in ("distribution", "seed", "steps_done", "images", "seconds", "commit", "torch", "data_digest"):
+            assert trained[name] not in (None, ""), name
+        assert "/" not in json.dumps(trained["data"])
+        assert record["scores"]
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    return Restorer(DEFAULT, Way(precision="fp32", device="cpu"))
+
+
+@pytest.mark.parametrize("chain", FLOORS)
+def test_the_default_model_is_as_good_as_it_was(restorer, photograph, pixels, chain):
+    worse = np.rint(apply(draw(parse(chain), stream(1, "draw")), pixels, stream(1, "apply")).clip(0, 1) * 255)
+    restored = np.rint(restorer((worse / 255).astype(np.float32)) * 255)
+    assert psnr(restored, photograph) - psnr(worse, photograph) > FLOORS[chain]
+
+
+def test_a_clean_photograph_stays_clean(restorer, photograph, pixels):
+    assert psnr(np.rint(restorer(pixels) * 255), photograph) > 48
+
+
+def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer):
+    flat = np.full((64, 64, 3), (0.2, 0.5, 0.7), np.float32)
+    out = restorer(flat)
+    assert np.abs(out - flat).max() < 0.04
+    assert np.abs(out - flat).mean() < 0.01
+
+
+def test_the_default_model_is_taken_without_being_named(gir, photograph):
+    done = gir("restore", stdin=encoded(photograph))
+    assert done.status == 0
+    assert decoded(done.out).shape == photograph.shape
