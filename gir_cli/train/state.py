@@ -97,7 +97,8 @@ def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, dat
     for name in (*FIXED, "data"):
         if old[name] != new[name]:
             raise UsageError(
-                f"{folder} was begun with {name}={old[name]}, not {new[name]}; --fork OTHER goes on from its weights"
+                f"{folder} was begun with {name}={old[name]}, not {new[name]};"
+                f" another -o with --start {folder}/best.safetensors goes on from its weights"
             )
 
 
