@@ -228,7 +228,13 @@ def _caption(rows: list[Row], evaluating: Evaluating, table: Any, metric: str) -
     quick = ", their 256x256 centres" if evaluating.quick else ""
     equal = sum(row.scores[metric] == float("inf") for row in rows)
     same = f"; {equal} pairs are identical" if equal else ""
-    return f"{metric} over {len(table)} tasks, {pictures} images{quick}{same}; 8 bits, no border left out; {PROTOCOL}"
+    depth = "each file's depth" if rows[0].group == "pairs" else "8 bits"
+    named = {task for _, task in table}
+    borders = [
+        f"border of {task.border} left out in {task.name}" for task in REAL if task.border and task.name in named
+    ]
+    rim = ", ".join(borders) or "no border left out"
+    return f"{metric} over {len(table)} tasks, {pictures} images{quick}{same}; {depth}, {rim}; {PROTOCOL}"
 
 
 def _print(metric: str, models: list[str], shown: list[tuple], caption: str, evaluating: Evaluating) -> None:
