@@ -245,17 +245,17 @@ def gir_steps(height: int, width: int) -> Chain:
     """Return the ten trained types of GIR with their ranges, for pictures of height × width.
 
     Bands between random points cover a share of a picture that grows with count / side, so small
-    crops get fewer; and a crop sees only a part of the depth ramp of haze.
+    crops get fewer, and some none; and a crop sees only a part of the depth ramp of haze.
     """
     side = math.sqrt(height * width)
-    bands = max(1, min(10, round(10 * side / 627)))
+    few, many = (max(low, min(high, round(high * side / 627))) for low, high in ((0, 1), (1, 10)))
     span = min(1.0, side / 448)
     haze = "beta=0..1.8@weak,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
     return parse(
         "rain:density=0..0.0012@weak,length=15..35,width=0.7..1.1,strength=0.4..0.7 "
         f"haze:{haze} dark:gamma=1..2.8@weak motion:length=0..21@weak blur:sigma=0..3@weak "
         "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=95..10@weak "
-        f"holes:count=1..{bands},width=1..10"
+        f"holes:count={few}..{many},width=1..10"
     )
 
 
