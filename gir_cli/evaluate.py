@@ -16,7 +16,7 @@ from gir_cli import files
 from gir_cli.errors import GirError, InputError
 from gir_cli.image import Image, decode
 from gir_cli.metrics import Undefined, quantised, scores
-from gir_cli.suite import RealTask, Task
+from gir_cli.suite import SEED, RealTask, Task
 
 Restore = Callable[[np.ndarray], np.ndarray]
 Scores = dict[str, float]
@@ -61,7 +61,7 @@ class Measuring:
 
     metrics: tuple[str, ...] = ("psnr",)
     quick: bool = False
-    seed: int = 0
+    seed: int = SEED
 
 
 def pictures(folder: Path, measuring: Measuring) -> list[Path]:

@@ -20,7 +20,7 @@ from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, ThresholdError, UsageError
 from gir_cli.metrics import METRICS, PROTOCOL
 from gir_cli.params import Checked, Param
-from gir_cli.suite import REAL, Task, chosen, gir110
+from gir_cli.suite import REAL, SEED, Task, chosen, gir110
 
 if TYPE_CHECKING:
     from gir_cli.evaluate import Row
@@ -44,7 +44,7 @@ class Evaluating(Checked):
     model: Annotated[tuple[str, ...], Param("weights by name or file, or none; may be repeated")] = ()
     metric: Annotated[tuple[str, ...], Param("metric; may be repeated", metavar="|".join(METRICS))] = ("psnr",)
     quick: Annotated[bool, Param("8 images and the 256x256 pixels in their middle")] = False
-    seed: Annotated[int, Param("seed of the degradations", 0, 2**63)] = 0
+    seed: Annotated[int, Param("seed of the degradations", 0, 2**63)] = SEED
     output: Annotated[str | None, Param("keep a row per image, task and model there; run again to go on")] = None
     shard: Annotated[str | None, Param("K/N takes the K-th of every N tasks")] = None
     device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
