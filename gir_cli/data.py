@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,8 @@ from gir_cli.errors import GirError, InputError
 from gir_cli.image import by_extension, decode, recognise
 from gir_cli.image.formats import MAGIC_LENGTH
 from gir_cli.rng import Rng, below, quick_stream
+
+HELD_OUT = 32  # one photograph in so many is kept for validation
 
 
 def photographs_in(folders: Iterable[Path]) -> list[Path]:
@@ -125,6 +128,37 @@ def open_photographs(
     return Photographs(cache / f"{key}.u8", places, index["digest"])
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Real photographs twice: `worse` as they were taken, and `clean`; of equal number and sizes."""
+
+    worse: Photographs
+    clean: Photographs
+
+    def held_out(self, share: int) -> tuple[Pairs, Pairs]:
+        """Return (the rest, every `share`-th one); a single pair is both."""
+        (worse, kept_worse), (clean, kept_clean) = self.worse.held_out(share), self.clean.held_out(share)
+        return Pairs(worse, clean), Pairs(kept_worse, kept_clean)
+
+
+def open_pairs(folders: Iterable[Path], cache: Path, side: int) -> Pairs:
+    """Return the real pairs of `folders`, each with `lq/NAME` beside `gt/NAME`; the extensions may differ.
+
+    Raises InputError naming the first that has no partner, or one of another size.
+    """
+    folders = list(folders)
+    halves = [[folder / half for folder in folders] for half in ("lq", "gt")]
+    paths = [photographs_in(half) for half in halves]
+    for one, other in zip_longest(*paths):
+        if one is None or other is None or one.stem != other.stem:
+            raise InputError(f"{one or other}: is not in both lq/ and gt/, or out of order")
+    worse, clean = (open_photographs(half, cache, side) for half in halves)
+    for path, (_, *size), (_, *other) in zip(paths[0], worse.places, clean.places, strict=True):
+        if size != other:
+            raise InputError(f"{path}: is {size[1]}x{size[0]}, its partner in gt/ {other[1]}x{other[0]}")
+    return Pairs(worse, clean)
+
+
 def _decode_all(paths: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> None:
     """Write the map, then the table that says it is whole; both aside first, then renamed."""
     cache.mkdir(parents=True, exist_ok=True)
@@ -171,16 +205,26 @@ class Samples(Dataset):
     """Batches of training samples; indexed by (first sample, number of samples, side).
 
     A batch is (worse, clean), two uint8 tensors (N, 3, side, side). `role` separates the streams
-    of training and validation.
+    of training and validation. A share of the samples is cut from real `pairs`, if there are any; all
+    where there are no photographs beside them.
     """
 
-    photographs: Photographs
+    photographs: Photographs | None
     distribution: str
     seed: int
     role: str = "train"
+    pairs: Pairs | None = None
+    pairs_share: float = 0.5
 
     def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
+        if self.pairs is not None and (
+            self.photographs is None or quick_stream(self.seed, self.role, index, "pair").uniform() < self.pairs_share
+        ):
+            # Two streams of one address cut both pictures at one place.
+            halves = (self.pairs.worse, self.pairs.clean)
+            worse, clean = (half.crop(quick_stream(self.seed, self.role, index), side) for half in halves)
+            return worse, clean
         rng = quick_stream(self.seed, self.role, index)
         clean = self.photographs.crop(rng, side)
         operators = draw(mixture(self.distribution, side).draw(rng), rng)
@@ -191,6 +235,29 @@ class Samples(Dataset):
         pairs = [self.sample(index, side) for index in range(first, first + count)]
         worse, clean = (np.stack(images).transpose(0, 3, 1, 2) for images in zip(*pairs, strict=True))
         return torch.from_numpy(worse), torch.from_numpy(clean)  # channels last in memory, as networks like them
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a run learns from: clean photographs, real pairs, or both."""
+
+    photographs: Photographs | None
+    pairs: Pairs | None = None
+
+    @property
+    def digest(self) -> str:
+        """Names all the data: SHA-256."""
+        digests = [self.photographs.digest] if self.photographs else []
+        digests += [self.pairs.worse.digest, self.pairs.clean.digest] if self.pairs else []
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def samples(self, distribution: str, seed: int, pairs_share: float) -> tuple[Samples, Samples]:
+        """Return (training samples, validation samples); they share no picture unless there is only one."""
+        kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
+        return tuple(
+            Samples(photographs, distribution, seed, role, pairs, pairs_share)
+            for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
+        )
 
 
 def batches(samples: Samples, addresses: Iterable[tuple[int, int, int]], workers: int) -> Iterator:

@@ -48,6 +48,20 @@ def free_memory(device: torch.device) -> int:
         return 4 << 30
 
 
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use so far, on `device`; for the CPU, by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether `error` means that memory ran out, of a device or of the machine."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
 def place_channels_last(network: nn.Module) -> None:
     """Lay the network's kernels out channels last; only they have four dimensions for sure."""
     for module in network.modules():

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pictures import encoded
 
-from gir_cli.data import Samples, batches, mixture, open_photographs
+from gir_cli.data import Samples, Sources, batches, mixture, open_pairs, open_photographs
 from gir_cli.errors import GirError, InputError, Unfinished, UsageError
+from gir_cli.image import decode
 from gir_cli.train import state
 from gir_cli.train.loop import train
+from gir_cli.train.losses import fft, loss
 from gir_cli.train.optimizer import is_hidden, orthogonalised
 from gir_cli.train.run import Limits, Run
 from gir_cli.train.settings import Settings, address, averaging, rate
-from gir_cli.weights import built, load
+from gir_cli.weights import built, load, save
 
 QUICK = Settings(
     config="width=8,levels=2,blocks=1", steps=12, batch=4, patches="16,16,32", warmup=2, every=6, precision="fp32"
@@ -45,7 +49,7 @@ def photographs(folder, tmp_path_factory):
 
 def finished(settings, photographs, place, limits=HERE, **more):
     """Run to the end; return the averaged weights."""
-    for _ in train(settings, photographs, place, limits, **more):
+    for _ in train(settings, Sources(photographs), place, limits, **more):
         pass
     return load(place / "weights.safetensors").network.state_dict()
 
@@ -113,6 +117,61 @@ def test_a_chain_is_a_distribution_in_which_every_step_acts():
     drawn = mixture("noise:sigma=0..50 jpeg:quality=10|20", 32)
     rng = np.random.RandomState(0)
     assert [[step.name for step in drawn.draw(rng)] for _ in range(5)] == [["noise", "jpeg"]] * 5
+
+
+def test_real_pairs_are_cut_at_one_place(tmp_path, photograph):
+    place = write_pairs(tmp_path / "pairs", photograph, lambda pixels: 255 - pixels)
+    samples = Samples(None, "gir", 0, pairs=open_pairs([place], tmp_path / "cache", 32))
+    worse, clean = samples[0, 6, 32]
+    assert torch.equal(worse, 255 - clean)
+    assert len({image.numpy().tobytes() for image in clean}) == 6
+
+
+def test_pairs_are_a_share_of_the_samples(photographs, tmp_path, photograph):
+    pairs = open_pairs([write_pairs(tmp_path / "p", photograph, lambda pixels: 255 - pixels)], tmp_path / "c", 32)
+    samples = Samples(photographs, "noise:sigma=0", 0, pairs=pairs, pairs_share=0.25)
+    worse, clean = samples[0, 200, 16]
+    real = [bool(torch.equal(one, 255 - other)) for one, other in zip(worse, clean, strict=True)]
+    assert 30 < sum(real) < 70
+    # What is drawn from photographs is what it was without pairs.
+    alone, _ = Samples(photographs, "noise:sigma=0", 0)[0, 200, 16]
+    assert all(torch.equal(worse[i], alone[i]) for i in range(200) if not real[i])
+
+
+def test_pairs_that_do_not_fit_are_named(tmp_path, photograph):
+    place = write_pairs(tmp_path / "pairs", photograph, lambda pixels: pixels[:-1])
+    with pytest.raises(InputError, match=r"lq/1.png: is 383x255, its partner in gt/ 383x256"):
+        open_pairs([place], tmp_path / "cache", 32)
+    (place / "gt" / "2.png").rename(place / "gt" / "3.png")
+    with pytest.raises(InputError, match=r"2.png: is not in both lq/ and gt/"):
+        open_pairs([place], tmp_path / "cache", 32)
+
+
+def write_pairs(place, photograph, worsen):
+    """Write two pairs, lq/ and gt/, under `place`."""
+    for half in ("lq", "gt"):
+        (place / half).mkdir(parents=True)
+    for number in (1, 2):
+        clean = photograph[:, number:]
+        (place / "gt" / f"{number}.png").write_bytes(encoded(clean))
+        (place / "lq" / f"{number}.png").write_bytes(encoded(worsen(clean)))
+    return place
+
+
+# ---- losses
+
+
+def test_the_fourier_loss_is_that_of_numpy():
+    a, b = np.random.RandomState(0).uniform(size=(2, 2, 3, 16, 12))
+    found = fft(torch.from_numpy(a), torch.from_numpy(b))
+    there = np.fft.rfft2(a - b, norm="ortho")
+    assert float(found) == pytest.approx((np.abs(there.real).mean() + np.abs(there.imag).mean()) / 2, rel=1e-9)
+
+
+def test_the_fourier_loss_is_added_with_its_weight():
+    a, b = torch.rand(2, 1, 3, 16, 16)
+    plain, more = (loss(Settings(loss="l1", fft=weight), a, b) for weight in (0, 0.5))
+    assert float(more - plain) == pytest.approx(0.5 * float(fft(a, b)), rel=1e-5)
 
 
 # ---- schedule
@@ -195,7 +254,7 @@ def test_training_lowers_the_loss(photographs, tmp_path):
     settings = dataclasses.replace(
         QUICK, steps=120, patches="32", batch=8, distribution="noise:sigma=50", every=120, loss="mse"
     )
-    reports = list(train(settings, photographs, tmp_path / "run", HERE))
+    reports = list(train(settings, Sources(photographs), tmp_path / "run", HERE))
     assert reports[-1].valid > reports[-1].valid_input + 2
 
 
@@ -224,16 +283,20 @@ def test_a_longer_run_goes_on_from_a_shorter_one(photographs, tmp_path):
     assert state.read_checkpoint(tmp_path)[0]["step"] == 18
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_after_some_patience(photographs, tmp_path):
-    settings = dataclasses.replace(QUICK, steps=50, rate=1.0, optimizer="adam", warmup=0, clip=0.0)
-    run = Run(settings, photographs, tmp_path, HERE)
-    with torch.no_grad():
-        run.network.stem.bias.fill_(float("nan"))
-    worse, clean = run.samples[0, 2, 16]
-    with pytest.raises(GirError, match=r"not finite at step 9 .*16x16"):
-        for _ in range(20):
-            run.update(worse, clean)
-    assert run.skipped == 10
+def test_a_loss_that_is_not_finite_ends_the_run_after_some_patience(photographs, tmp_path, monkeypatch):
+    settings = dataclasses.replace(QUICK, steps=50, every=50)
+
+    original = Run.update
+
+    def update(self, worse, clean):
+        if self.step == 7:
+            with torch.no_grad():
+                self.network.stem.bias.fill_(float("nan"))
+        return original(self, worse, clean)
+
+    monkeypatch.setattr(Run, "update", update)
+    with pytest.raises(GirError, match=r"not finite in the 13 steps before step 20 .*samples 76 to 79, 16x16"):
+        finished(settings, photographs, tmp_path)
 
 
 def test_the_weights_say_how_they_came_to_be(photographs, tmp_path):
@@ -247,11 +310,85 @@ def test_the_weights_say_how_they_came_to_be(photographs, tmp_path):
     assert set(record["scores"]["validation"]) == {"psnr", "input"}
 
 
+def test_a_teacher_pulls_its_pupil(photographs, tmp_path):
+    finished(QUICK, photographs, tmp_path / "first")
+    model = load(tmp_path / "first/weights.safetensors")
+    teacher = tmp_path / "teacher.safetensors"
+    brighter = {"head.bias": torch.full((12,), 0.25)}
+    save(teacher, {**model.network.state_dict(), **brighter}, model.record)
+    settings = dataclasses.replace(QUICK, steps=60, patches="16", loss="mse", optimizer="adam", average=0.5)
+    alone = finished(settings, photographs, tmp_path / "alone")
+    taught = dataclasses.replace(settings, teacher=str(teacher), teacher_share=1.0)
+    pupil = finished(taught, photographs, tmp_path / "pupil")
+    assert float(pupil["head.bias"].mean()) > float(alone["head.bias"].mean()) + 0.05
+    assert load(tmp_path / "pupil/weights.safetensors").record["parents"] == [load(teacher).digest]
+
+
+def test_frozen_parameters_stay(photographs, tmp_path):
+    settings = dataclasses.replace(QUICK, freeze="stem.*,*.bias")
+    trained = finished(settings, photographs, tmp_path)
+    untouched = Run(settings, Sources(photographs), tmp_path / "new", HERE).network.state_dict()
+    stays = {name for name in trained if torch.equal(trained[name], untouched[name])}
+    assert {"stem.weight", "stem.bias", "head.bias"} <= stays
+    assert "head.weight" not in stays
+
+
+@pytest.mark.parametrize(("pattern", "says"), [("tail.*", "names no parameter"), ("*", "leaves nothing to train")])
+def test_freezing_nothing_or_all_is_refused(photographs, tmp_path, pattern, says):
+    with pytest.raises(UsageError, match=says):
+        Run(dataclasses.replace(QUICK, freeze=pattern), Sources(photographs), tmp_path, HERE)
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_batch(photographs, tmp_path):
+    whole, parts = (
+        Run(dataclasses.replace(QUICK, accumulate=count), Sources(photographs), tmp_path, HERE) for count in (1, 3)
+    )
+    batch = whole.samples[0, 4, 16]
+    assert float(whole._gradient(*batch)) == pytest.approx(float(parts._gradient(*batch)), rel=1e-5)
+    for one, other in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_when_memory_runs_out_the_line_says_what_fits(photographs, tmp_path, monkeypatch):
+    original = Run._loss
+
+    def limited(self, worse, clean):
+        if len(worse) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return original(self, worse, clean)
+
+    monkeypatch.setattr(Run, "_loss", limited)
+    with pytest.raises(GirError, match=r"a batch of 8 patches of 16x16; --accumulate 4 computes it in parts that fit"):
+        finished(dataclasses.replace(QUICK, batch=8), photographs, tmp_path)
+
+
+def test_a_full_disk_is_said_before_training(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(state.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(GirError, match=r"MiB are needed on its disk, and 0 are free"):
+        finished(QUICK, photographs, tmp_path)
+
+
 def test_a_time_budget_fixes_the_number_of_steps(photographs, tmp_path):
     settings = dataclasses.replace(QUICK, steps=10**6, every=10**6)
-    reports = list(train(settings, photographs, tmp_path, dataclasses.replace(HERE, time=3)))
+    reports = list(train(settings, Sources(photographs), tmp_path, dataclasses.replace(HERE, time=3)))
     assert 40 < reports[-1].steps < 10**5
     assert reports[-1].step == reports[-1].steps
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_an_update_that_is_not_finite_changes_nothing(photographs, tmp_path, optimizer):
+    run = Run(dataclasses.replace(QUICK, optimizer=optimizer), Sources(photographs), tmp_path, HERE)
+    worse, clean = run.samples[0, 4, 16]
+    run.update(worse, clean)
+    before = state.snapshot(run.network, {}, run.optimizers)
+    hook = run.network.head.bias.register_hook(lambda gradient: gradient * float("nan"))
+    run.update(worse, clean)
+    hook.remove()
+    assert same(before, state.snapshot(run.network, {}, run.optimizers))
+    assert run.skipped == 1
+    run.update(worse, clean)
+    assert not same(before, state.snapshot(run.network, {}, run.optimizers))
+    run.check()
 
 
 # ---- the command
@@ -299,9 +436,49 @@ def test_what_cannot_be_trained_is_one_line(gir, folder, tmp_path, more, status,
     assert says in done.err
 
 
+def test_the_papers_recipe_gives_defaults_that_options_override(gir, folder, tmp_path):
+    asked = [*arguments(folder, tmp_path / "run", "--dry-run", "--preset", "paper"), "--loss", "charbonnier"]
+    facts = dict(line.split("\t") for line in gir(*asked).out.decode().splitlines())
+    assert (facts["optimizer"], facts["rate"], facts["loss"]) == ("adam", "0.0002", "charbonnier")
+    assert facts["batch"] == "4"
+    assert gir(*asked, "--preset", "best").err == "gir: --preset=best is none of tuned, paper\n"
+
+
+def test_the_command_learns_from_pairs_alone(gir, tmp_path, photograph):
+    place = write_pairs(tmp_path / "pairs", photograph, lambda pixels: 255 - pixels)
+    options = [*arguments(place, tmp_path / "run", "--steps", 5)]
+    options[1] = "--pairs"
+    assert gir(*options).status == 0
+    record = load(tmp_path / "run/weights.safetensors").record
+    assert (record["train"]["photographs"], record["train"]["pairs"]) == (0, 2)
+
+
+def test_the_curves_are_drawn(gir, folder, tmp_path):
+    run = tmp_path / "run"
+    assert gir(*arguments(folder, run, "--steps", 10)).status == 0
+    assert gir("train", "--plot", run).err == f"{run / 'plot.png'}\n"
+    assert decode((run / "plot.png").read_bytes()).pixels.std() > 0.01
+    assert gir("train", "--plot", tmp_path).err == f"gir: {tmp_path}: holds no log.jsonl of a run\n"
+
+
+def test_tensorboard_is_asked_for_by_name(gir, folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    done = gir(*arguments(folder, tmp_path / "run", "--steps", 5, "--tensorboard"))
+    assert (done.status, "pip install" in done.err) == (2, True)
+
+
 def test_rehearsing_prints_the_speed_and_keeps_nothing(gir, folder, tmp_path):
     done = gir(*arguments(folder, tmp_path / "run", "--dry-run"))
     assert done.status == 0
     facts = dict(line.split("\t") for line in done.out.decode().splitlines())
     assert float(facts["images_per_second"]) > 0
+    assert float(facts["multiplications_per_pixel"]) == pytest.approx(girnet_multiplications(8), rel=1e-6)
+    assert int(facts["memory_bytes"]) > 10**7
     assert not (tmp_path / "run").exists()
+
+
+def girnet_multiplications(width):
+    """Return what a girnet of two levels with a block each takes for a pixel."""
+    half = 12 * width * 9 + 2 * (2 * width**2 * 9) + width * 12 * 9  # stem, a block each way, head
+    quarter = 2 * (width * 2 * width * 4) / 4 + 2 * (2 * width) ** 2 * 9 / 4  # down and up, a block
+    return (half + quarter) / 4

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from gir_cli import files
 from gir_cli.chain import PRESETS
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import cache
 from gir_cli.cli.terminal import say
-from gir_cli.errors import UsageError
+from gir_cli.errors import InputError, UsageError
 from gir_cli.params import Checked, Param
-from gir_cli.train.settings import Settings
+from gir_cli.train.settings import RECIPES, Settings
+
+if TYPE_CHECKING:
+    from gir_cli.data import Sources
+    from gir_cli.train.run import Limits
+
+#: What torchrun calls a process's rank, the number of processes, and the rank on this machine.
+RANKS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 EPILOG = """Examples:
 
@@ -34,6 +46,9 @@ class Training(Checked):
     """Where a run takes its data from, how long it goes on, and where it is kept."""
 
     data: Annotated[tuple[str, ...], Param("folder of clean photographs; may be given several times")] = ()
+    pairs: Annotated[
+        tuple[str, ...], Param("folder of real pairs, lq/NAME and gt/NAME; may be given several times")
+    ] = ()
     output: Annotated[str | None, Param("run folder: state, log, and weights.safetensors at the end")] = None
     mode: Annotated[str | None, Param("training distribution: " + ", ".join(PRESETS))] = None
     chain: Annotated[str | None, Param("train on this chain instead, as 'noise:sigma=0..50'")] = None
@@ -44,46 +59,108 @@ class Training(Checked):
     device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
     workers: Annotated[int, Param("processes that make samples", 0, 256)] = 1
     threads: Annotated[int | None, Param("threads of the network; all cores if not given", 1, 1024)] = None
+    compile: Annotated[bool, Param("compile the network first; pays in long runs on GPUs")] = False
+    tensorboard: Annotated[bool, Param("write the log for TensorBoard as well, into the run folder")] = False
+    plot: Annotated[str | None, Param("draw the curves of this run folder to its plot.png, and stop")] = None
     license: Annotated[str, Param("licence of the weights, for their record")] = ""
     dry_run: Annotated[bool, Param("print settings, parameters and measured speed, and stop")] = False
     json: Annotated[bool, Param("print each report as a JSON line on stdout")] = False
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
+def _apply(context: typer.Context, name: str) -> str:
+    """Let the recipe called `name` give the defaults of all options that nothing else has set."""
+    if name not in RECIPES:
+        raise UsageError(f"--preset={name} is none of {', '.join(RECIPES)}")
+    context.default_map = {**RECIPES[name], **(context.default_map or {})}
+    return name
+
+
+Preset = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(RECIPES),
+        is_eager=True,
+        callback=_apply,
+        help="defaults of the other options: ours, or the paper's",
+    ),
+]
+
+
 @spread
-def train(training: Training = Training(), settings: Settings = Settings()) -> int:
+def train(training: Training = Training(), settings: Settings = Settings(), preset: Preset = "tuned") -> int:
     """Train a backbone on chains of degradations.
 
     Samples are drawn on the fly from folders of clean photographs. The run folder holds everything: the same
     command again goes on from where it stopped, and what it makes is the same however often it was stopped.
     """
+    if training.plot is not None:
+        return _plot(Path(training.plot))
     settings = _settings(training, settings)
-    from gir_cli.data import open_photographs
     from gir_cli.devices import device_of, use_threads
+    from gir_cli.train.distributed import first_alone, joined
     from gir_cli.train.loop import train as reports
-    from gir_cli.train.run import Limits
 
     use_threads(training.threads)
-    limits = Limits(
-        _seconds(training.time), _seconds(training.stop_after), str(device_of(training.device)), training.workers
-    )
-    photographs = open_photographs(
-        [Path(folder) for folder in training.data], cache() / "photographs", settings.largest
-    )
-    if training.dry_run:
-        return _rehearse(settings, photographs, limits)
+    limits = _limits(training)
     stop = Stop()
-    start = Path(training.start) if training.start else None
-    folder = Path(training.output)
-    _show(reports(settings, photographs, folder, limits, _about(training), start, stop), training)
-    if not training.quiet:
+    with joined(limits.ranks, device_of(limits.device)):
+        with first_alone(limits.ranks):
+            sources = _sources(training, settings.largest)
+        if training.dry_run:
+            return _rehearse(settings, sources, limits)
+        start = Path(training.start) if training.start else None
+        folder = Path(training.output)
+        _show(reports(settings, sources, folder, limits, _about(training), start, stop), training, limits.ranks.leads)
+    if not training.quiet and limits.ranks.leads:
         say(f"{folder / 'weights.safetensors'}")
     return 0
 
 
+def _limits(training: Training) -> Limits:
+    """Return the bounds of the run; which of several processes this is, torchrun says in the environment."""
+    from gir_cli.devices import device_of
+    from gir_cli.train.distributed import Ranks
+    from gir_cli.train.run import Limits
+
+    ranks = Ranks(*(int(os.environ.get(name, default)) for name, default in RANKS.items()))
+    device = str(device_of(training.device))
+    if device == "cuda" and ranks.count > 1:
+        device = f"cuda:{ranks.local}"
+    return Limits(
+        _seconds(training.time), _seconds(training.stop_after), device, training.workers, training.compile, ranks
+    )
+
+
+def _sources(training: Training, side: int) -> Sources:
+    from gir_cli.data import Sources, open_pairs, open_photographs
+
+    place = cache() / "photographs"
+    folders, pairs = ([Path(folder) for folder in found] for found in (training.data, training.pairs))
+    return Sources(
+        open_photographs(folders, place, side) if folders else None, open_pairs(pairs, place, side) if pairs else None
+    )
+
+
+def _plot(folder: Path) -> int:
+    """Draw the log of run `folder`, and say where."""
+    from gir_cli.curves import curves
+    from gir_cli.image import Image, encode
+
+    try:
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    except (OSError, ValueError):
+        lines = []
+    if not lines:
+        raise InputError(f"{folder}: holds no log.jsonl of a run")
+    files.write(str(folder / "plot.png"), encode(Image(curves(lines)), "png").data)
+    say(f"{folder / 'plot.png'}")
+    return 0
+
+
 def _settings(training: Training, settings: Settings) -> Settings:
-    if not training.data:
-        raise UsageError("no photographs to train on; name a folder with --data")
+    if not training.data and not training.pairs:
+        raise UsageError("no photographs to train on; name a folder with --data or --pairs")
     if training.output is None and not training.dry_run:
         raise UsageError("no run folder; name one with -o")
     if training.mode and training.chain:
@@ -120,7 +197,7 @@ class Stop:
 
 def _about(training: Training) -> dict[str, Any]:
     about = {
-        "data": [Path(folder).name for folder in training.data],
+        "data": [Path(folder).name for folder in (*training.data, *training.pairs)],
         "command": shlex.join(["gir", *sys.argv[1:]]),
         "license": training.license,
         "commit": _commit(),
@@ -137,15 +214,26 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _show(reports: Any, training: Training) -> None:
-    """Draw the progress of a run: a bar on a terminal, a line a validation elsewhere, or JSON."""
+def _show(reports: Any, training: Training, leads: bool) -> None:
+    """Draw the progress of a run: a bar on a terminal, a line a validation elsewhere, or JSON.
+
+    Of several processes only the one that leads speaks.
+    """
+    if not leads:
+        deque(reports, maxlen=0)
+        return
     bar = None
+    board = _board(training) if training.tensorboard else None
     if sys.stderr.isatty() and not (training.quiet or training.json):
         from tqdm import tqdm
 
         bar = tqdm(unit="step", file=sys.stderr, dynamic_ncols=True)
     try:
         for report in reports:
+            if board is not None:
+                for name in ("loss", "valid", "images_per_second"):
+                    if (value := getattr(report, name)) is not None:
+                        board.add_scalar(name, value, report.images)
             if training.json:
                 print(json.dumps(dataclasses.asdict(report)), flush=True)
             elif bar is not None:
@@ -158,6 +246,16 @@ def _show(reports: Any, training: Training) -> None:
     finally:
         if bar is not None:
             bar.close()
+        if board is not None:
+            board.close()
+
+
+def _board(training: Training) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs the package tensorboard (pip install 'gir[tensorboard]')") from None
+    return SummaryWriter(training.output)
 
 
 def _score(report: Any) -> str:
@@ -166,24 +264,34 @@ def _score(report: Any) -> str:
     return f"validation {report.valid:.2f} dB (input {report.valid_input:.2f})"
 
 
-def _rehearse(settings: Settings, photographs: Any, limits: Any) -> int:
-    """Print what a run would be, with its speed measured over a few steps; keep nothing."""
+def _rehearse(settings: Settings, sources: Sources, limits: Limits) -> int:
+    """Print what a run would be, with its speed and memory measured over a few steps; keep nothing."""
     import tempfile
 
+    from gir_cli.devices import device_of, peak_memory
+    from gir_cli.train import state
     from gir_cli.train.loop import train as reports
-    from gir_cli.train.run import Limits, Run
+    from gir_cli.train.run import Run, multiplications
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         short = dataclasses.replace(settings, steps=60, every=60)
-        network = Run(settings, photographs, Path(folder), Limits()).network
-        seen = list(reports(short, photographs, Path(folder), dataclasses.replace(limits, time=None)))
+        network = Run(settings, sources, folder, dataclasses.replace(limits, ranks=type(limits.ranks)())).network
+        seen = list(reports(short, sources, folder, dataclasses.replace(limits, time=None, stop_after=None)))
+        room = state.check_room(folder, network)
+    if not limits.ranks.leads:
+        return 0
     steady = [report for report in seen if report.step > 20]
     speed = sum(report.images_per_second for report in steady) / len(steady)
     waiting = sum(report.waiting for report in steady) / len(steady)
     for name, value in dataclasses.asdict(settings).items():
         print(f"{name}\t{value}")
-    print(f"photographs\t{len(photographs)}")
+    print(f"photographs\t{len(sources.photographs or ())}")
+    print(f"pairs\t{len(sources.pairs.clean) if sources.pairs else 0}")
     print(f"parameters\t{sum(parameter.numel() for parameter in network.parameters())}")
+    print(f"multiplications_per_pixel\t{multiplications(network):.0f}")
     print(f"images_per_second\t{speed:.0f}")
     print(f"waiting\t{waiting:.3f}")
+    print(f"memory_bytes\t{peak_memory(device_of(limits.device))}")
+    print(f"disk_bytes\t{room}")
     return 0

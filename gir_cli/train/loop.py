@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gir_cli.data import Photographs, batches
-from gir_cli.errors import Unfinished
+from torch import Tensor
+
+from gir_cli.data import Sources, batches
+from gir_cli.devices import out_of_memory
+from gir_cli.errors import GirError, Unfinished
 from gir_cli.train import state
+from gir_cli.train.distributed import agreed, of_the_first
 from gir_cli.train.run import Limits, Run
 from gir_cli.train.settings import Settings, address
 from gir_cli.weights import save
@@ -78,7 +82,7 @@ class Clock:
 
 def train(
     settings: Settings,
-    photographs: Photographs,
+    sources: Sources,
     folder: Path,
     limits: Limits = Limits(),
     about: dict[str, Any] | None = None,
@@ -90,30 +94,37 @@ def train(
     `start` is a weights file that a new run begins from; `about` holds facts for the record. At the end
     `folder/weights.safetensors` holds the averaged weights with their record, and `folder/best.safetensors`
     those of the best validation. Raises Unfinished, state saved, when `limits.stop_after` has passed or
-    `interrupted()` says so.
+    `interrupted()` says so. Of several processes all call this, each with its rank in `limits` and
+    within `distributed.joined`; the first one writes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    run = Run(settings, photographs, folder, limits)
+    run = Run(settings, sources, folder, limits)
+    state.check_room(folder, run.network)
     if not run.resume() and start:
         run.start_from(start)
     yield from _steps(run, about or {}, interrupted)
-    save(folder / "weights.safetensors", run.average, run.record(run.validate(), about or {}))
+    record = run.record(run.validate(), about or {})
+    if limits.ranks.leads:
+        save(folder / "weights.safetensors", run.average, record)
 
 
 def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> Iterator[Report]:
     clock = Clock(run)
     # Addresses are asked for only a few steps ahead, when the length of a timed run is already known.
-    stream = batches(
-        run.samples, (address(step, run.settings) for step in itertools.count(run.step)), run.limits.workers
-    )
+    addresses = (run.ranks.share(address(step, run.settings)) for step in itertools.count(run.step))
+    stream = batches(run.samples, addresses, run.limits.workers)
     while run.step < run.settings.steps:
-        loss = run.update(*clock.next(stream))
+        loss = _updated(run, *clock.next(stream))
         run.seconds = clock.before + clock.slice
         _fix_length(run, clock)
         last = run.step >= run.settings.steps
         due = last or run.step % run.settings.every == 0
+        pause = run.step % INTERVAL == 0
         stop = interrupted() or clock.slice > (run.limits.stop_after or float("inf"))
-        if due or stop or run.step % INTERVAL == 0:
+        if run.ranks.count > 1:  # all must stop at one step, and asking is not free
+            stop = (pause or last) and agreed(stop, run.ranks, run.device)
+        if due or stop or pause:
+            run.check()
             report = clock.report(run, float(loss))
             yield _kept(run, report, about) if due else report
             if stop and not due:
@@ -121,6 +132,19 @@ def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> 
             clock.restart(run)
         if stop and not last:
             raise Unfinished(f"{run.folder}: stopped at step {run.step} of {run.settings.steps}; run again to go on")
+
+
+def _updated(run: Run, worse: Tensor, clean: Tensor) -> Tensor:
+    """Take one step and return its loss; GirError says what would fit if memory runs out."""
+    try:
+        return run.update(worse, clean)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    count, side = len(worse), worse.shape[-1]
+    fits = run.affordable(-(-count // run.settings.accumulate), side)
+    remedy = f"--accumulate {-(-count // fits)} computes it in parts that fit" if fits else "not even one patch fits"
+    raise GirError(f"{run.folder}: memory ran out at a batch of {count} patches of {side}x{side}; {remedy}")
 
 
 def _fix_length(run: Run, clock: Clock) -> None:
@@ -131,8 +155,8 @@ def _fix_length(run: Run, clock: Clock) -> None:
     if len(clock.marks) == len(MEASURED):
         seconds_per_step = (clock.marks[MEASURED[1]] - clock.marks[MEASURED[0]]) / (MEASURED[1] - MEASURED[0])
         left = max(run.limits.time - clock.slice, 0)
-        steps = run.step + max(1, int(left / seconds_per_step))
-        run.settings = dataclasses.replace(run.settings, steps=steps)
+        steps = of_the_first(run.step + max(1, int(left / seconds_per_step)), run.ranks, run.device)
+        run.settings = dataclasses.replace(run.settings, steps=int(steps))
 
 
 def _kept(run: Run, report: Report, about: dict[str, Any]) -> Report:
@@ -141,7 +165,9 @@ def _kept(run: Run, report: Report, about: dict[str, Any]) -> Report:
     report = dataclasses.replace(report, valid=valid[0], valid_input=valid[1])
     if valid[0] > run.best:
         run.best = valid[0]
-        save(run.folder / "best.safetensors", run.average, run.record(valid, about))
-    state.log(run.folder, dataclasses.asdict(report))
+        if run.ranks.leads:
+            save(run.folder / "best.safetensors", run.average, run.record(valid, about))
+    if run.ranks.leads:
+        state.log(run.folder, dataclasses.asdict(report))
     run.checkpoint()
     return report

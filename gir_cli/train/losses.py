@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gir_cli.train.settings import Settings
+
 
 def l1(restored: Tensor, clean: Tensor) -> Tensor:
     """Mean absolute error."""
@@ -30,9 +32,18 @@ def psnr(restored: Tensor, clean: Tensor) -> Tensor:
     return (((restored - clean).square().mean((1, 2, 3)) + 1e-4).log()).mean() / 10
 
 
+def fft(restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean absolute error of the Fourier transforms, real and imaginary parts apart (Cho et al., 2021).
+
+    The transform is orthonormal, so that its values are of the pixels' size.
+    """
+    return torch.view_as_real(torch.fft.rfft2(restored - clean, norm="ortho")).abs().mean()
+
+
 LOSSES = {"l1": l1, "charbonnier": charbonnier, "mse": mse, "psnr": psnr}
 
 
-def loss(name: str, restored: Tensor, clean: Tensor) -> torch.Tensor:
-    """Return the loss called `name`, a scalar."""
-    return LOSSES[name](restored, clean)
+def loss(settings: Settings, restored: Tensor, clean: Tensor) -> Tensor:
+    """Return the loss that `settings` asks for, a scalar."""
+    value = LOSSES[settings.loss](restored, clean)
+    return value + settings.fft * fft(restored, clean) if settings.fft else value

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from gir_cli.errors import UsageError
 from gir_cli.train.settings import Settings, rate
 
 
@@ -33,7 +35,10 @@ class Muon(torch.optim.Optimizer):
     Kernels are flattened to (out, in · h · w); those of one shape are orthogonalised together.
     Tall updates are scaled by sqrt(rows / columns). Each step also shrinks the kernels by `lr` ·
     `decay`: updates of fixed size would otherwise let them grow without end, layer upon layer.
+    Where `found_inf`, a scalar, is 1, nothing changes: torch's own fused optimisers read it as well.
     """
+
+    found_inf: Tensor
 
     def __init__(self, kernels: list[Tensor], lr: float, decay: float, momentum: float = 0.95) -> None:
         super().__init__(kernels, {"lr": lr, "decay": decay, "momentum": momentum})
@@ -41,22 +46,24 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
-            alike = defaultdict(list)
+            alike, share = defaultdict(list), 1 - self.found_inf
             for kernel in group["params"]:
                 if kernel.grad is not None:
                     alike[kernel.flatten(1).shape].append(kernel)
             for shape, kernels in alike.items():
-                updates = torch.stack([self._momentum(kernel, group["momentum"]) for kernel in kernels])
+                updates = torch.stack([self._momentum(kernel, group["momentum"], share) for kernel in kernels])
                 size = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 for kernel, update in zip(kernels, orthogonalised(updates), strict=True):
-                    kernel.mul_(1 - group["lr"] * group["decay"]).sub_(update.reshape(kernel.shape), alpha=size)
+                    kernel.mul_(1 - group["lr"] * group["decay"] * share)
+                    kernel.sub_(update.reshape(kernel.shape) * (size * share))
 
-    def _momentum(self, kernel: Tensor, decay: float) -> Tensor:
+    def _momentum(self, kernel: Tensor, decay: float, share: Tensor) -> Tensor:
         state = self.state[kernel]
         if not state:
             state["momentum"] = torch.zeros_like(kernel)
-        state["momentum"].lerp_(kernel.grad, 1 - decay)
-        return kernel.grad.lerp(state["momentum"], decay).flatten(1)
+        gradient = torch.where(share > 0, kernel.grad, 0)  # nothing times NaN would still be NaN
+        state["momentum"].lerp_(gradient, (1 - decay) * share)
+        return gradient.lerp(state["momentum"], decay).flatten(1)
 
 
 def is_hidden(name: str, network: nn.Module) -> bool:
@@ -69,16 +76,30 @@ def is_hidden(name: str, network: nn.Module) -> bool:
 
 
 def optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Return the optimisers that share the network's parameters."""
-    parameters = dict(network.named_parameters())
+    """Return the optimisers that share the network's parameters.
+
+    Those that `settings.freeze` names get no gradient and stay as they are.
+    """
+    for pattern in filter(None, settings.freeze.split(",")):
+        frozen = [value for name, value in network.named_parameters() if fnmatchcase(name, pattern)]
+        if not frozen:
+            raise UsageError(f"freeze={pattern} names no parameter of {settings.model}")
+        for value in frozen:
+            value.requires_grad_(False)
+    parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    if not parameters:
+        raise UsageError(f"freeze={settings.freeze} leaves nothing to train")
     if settings.optimizer == "adam":
-        return [torch.optim.Adam(parameters.values(), lr=settings.rate)]
+        return [torch.optim.Adam(parameters.values(), lr=settings.rate, fused=True)]
     hidden = [value for name, value in parameters.items() if is_hidden(name, network)]
     rest = [value for name, value in parameters.items() if not is_hidden(name, network)]
-    return [
-        Muon(hidden, lr=settings.rate, decay=settings.decay),
-        torch.optim.AdamW(rest, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
+    muon = [Muon(hidden, lr=settings.rate, decay=settings.decay)] if hidden else []
+    adam = (
+        [torch.optim.AdamW(rest, lr=settings.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)]
+        if rest
+        else []
+    )
+    return [*muon, *adam]
 
 
 def set_rates(found: list[torch.optim.Optimizer], step: int, settings: Settings) -> None:
@@ -86,5 +107,5 @@ def set_rates(found: list[torch.optim.Optimizer], step: int, settings: Settings)
     for optimizer in found:
         for group in optimizer.param_groups:
             # A resumed run may name another rate: the base is always the settings', never the state's.
-            base = settings.rate if len(found) == 1 or isinstance(optimizer, Muon) else settings.adam_rate
+            base = settings.adam_rate if isinstance(optimizer, torch.optim.AdamW) else settings.rate
             group["lr"] = base * rate(step, settings)

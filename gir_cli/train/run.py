@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,30 +14,32 @@ import torch
 from torch import Tensor, nn
 
 from gir_cli import __version__
-from gir_cli.data import Photographs, Samples, psnr, to_float
-from gir_cli.devices import fast_precision, keep_freed_memory, place_channels_last
+from gir_cli.data import Sources, psnr, to_float
+from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
 from gir_cli.models import MODELS, Description
 from gir_cli.params import params_of
 from gir_cli.train import state
+from gir_cli.train.distributed import ALONE, Ranks, total
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
 from gir_cli.train.settings import Settings, address, averaging, sides
 from gir_cli.weights import built, config_of, load
 
 PATIENCE = 10  # updates in a row that may be skipped for not being finite
-HELD_OUT = 32  # one photograph in so many is kept for validation
 VALIDATION = (0, 48, 128)  # address of the validation samples
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds a run from outside: seconds for the whole of it, seconds for this slice, and where it runs."""
+    """What bounds a run from outside: seconds for the whole of it and for this slice, and where and how it runs."""
 
     time: float | None = None
     stop_after: float | None = None
     device: str = "cpu"
     workers: int = 1
+    compiled: bool = False
+    ranks: Ranks = ALONE
 
 
 def read_config(model: str, text: str) -> dict[str, Any]:
@@ -61,25 +64,37 @@ def check_trainable(settings: Settings, description: Description) -> None:
             raise UsageError(f"{model}: patches={side} is no multiple of {description.multiple}, which it needs")
 
 
+def multiplications(network: nn.Module) -> float:
+    """Return the multiplications that `network` takes for a pixel of a picture, counted on one of 128×128."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    side = -(-128 // network.description.multiple) * network.description.multiple
+    picture = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(picture)
+    return counter.get_total_flops() / 2 / side**2
+
+
 class Run:
     """A network in training with all its state."""
 
-    def __init__(self, settings: Settings, photographs: Photographs, folder: Path, limits: Limits) -> None:
+    def __init__(self, settings: Settings, sources: Sources, folder: Path, limits: Limits) -> None:
         keep_freed_memory()
-        self.settings, self.folder, self.limits = settings, folder, limits
-        self.device = torch.device(limits.device)
-        self.digest = photographs.digest
-        train, valid = photographs.held_out(HELD_OUT)
-        self.samples = Samples(train, settings.distribution, settings.seed)
-        self.validation = Samples(valid, settings.distribution, settings.seed, "valid")
+        self.settings, self.folder, self.limits, self.sources = settings, folder, limits, sources
+        self.device, self.ranks = torch.device(limits.device), limits.ranks
+        self.samples, self.validation = sources.samples(settings.distribution, settings.seed, settings.pairs_share)
         self.network = self._network().to(self.device)
         place_channels_last(self.network)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimizers = optimizers(self.network, settings)
+        self.parallel = self._parallel()
         fast = fast_precision(self.device) == torch.bfloat16
         self.bf16 = settings.precision == "bf16" or (settings.precision == "auto" and fast)
-        self.step, self.images, self.skipped, self.row, self.seconds = 0, 0, 0, 0, 0.0
+        self.step, self.images, self.seconds = 0, 0, 0.0
+        # Updates skipped in all, and in a row; kept on the device, so that no step waits for them.
+        self.skips = torch.zeros(2, dtype=torch.int64, device=self.device)
         self.best, self.parents = -math.inf, []
+        self.teacher = self._teacher()
 
     def _network(self) -> nn.Module:
         """Return the network at its start; its weights depend on the seed alone."""
@@ -89,6 +104,25 @@ class Run:
         check_trainable(self.settings, network.description)
         return network
 
+    def _parallel(self) -> nn.Module:
+        """Return the network as it is called in training: compiled, and joined with other processes' copies."""
+        network = torch.compile(self.network) if self.limits.compiled else self.network
+        if self.ranks.count == 1:
+            return network
+        places = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=places)
+
+    def _teacher(self) -> nn.Module | None:
+        if not self.settings.teacher:
+            return None
+        model = load(Path(self.settings.teacher))
+        about = model.description
+        if about.scale != 1 or about.channels != 3 or about.noise_level:
+            raise UsageError(f"{self.settings.teacher}: a teacher takes RGB alone and keeps the size")
+        self.parents = [model.digest]
+        place_channels_last(model.network)
+        return model.network.to(self.device)
+
     def start_from(self, path: Path) -> None:
         """Take the weights of file `path` as the start."""
         model = load(path)
@@ -96,7 +130,7 @@ class Run:
             raise UsageError(f"{path}: is a {model.record['model']} of another configuration than this run's")
         self.network.load_state_dict(model.network.state_dict())
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.parents = [model.digest]
+        self.parents = [*self.parents, model.digest]
 
     def resume(self) -> bool:
         """Take up the newest checkpoint of the run folder; say whether there was one."""
@@ -104,9 +138,9 @@ class Run:
         if found is None:
             return False
         facts, tensors = found
-        state.check_same_run(self.folder, facts["settings"], self.settings, self.digest)
+        state.check_same_run(self.folder, facts["settings"], self.settings, self.sources.digest)
         state.put_back(tensors, self.network, self.average, self.optimizers)
-        self.step, self.images, self.skipped = facts["step"], facts["images"], facts["skipped"]
+        self.step, self.images, self.skips[0] = facts["step"], facts["images"], facts["skipped"]
         self.seconds, self.best, self.parents = facts["seconds"], facts["best"], facts["parents"]
         if self.limits.time is not None:
             self.settings = dataclasses.replace(self.settings, steps=facts["settings"]["steps"])
@@ -115,32 +149,69 @@ class Run:
     def update(self, worse: Tensor, clean: Tensor) -> Tensor:
         """Take one step on a batch of uint8 levels; return the loss, not waited for."""
         set_rates(self.optimizers, self.step, self.settings)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            restored = self.network(to_float(worse, self.device))
-        value = loss(self.settings.loss, restored.float(), to_float(clean, self.device))
-        value.backward()
+        value = self._gradient(worse, clean)
+        # Other processes' losses are seen in the gradient, which is the mean of all.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip or math.inf)
-        if state.finite(norm + value):
-            for optimizer in self.optimizers:
-                optimizer.step()
-            self._move_average()
-            self.row = 0
-        else:
-            self._skip()
+        broken = ~norm.isfinite()
+        for optimizer in self.optimizers:
+            optimizer.found_inf = broken.float()
+            optimizer.step()
+        self._move_average()
+        self.skips = torch.where(broken, self.skips + 1, self.skips * self.skips.new_tensor([1, 0]))
         for parameter in self.network.parameters():
             parameter.grad = None
         self.step += 1
-        self.images += len(worse)
-        return value.detach()
+        self.images += len(worse) * self.ranks.count
+        return value
 
-    def _skip(self) -> None:
-        self.skipped, self.row = self.skipped + 1, self.row + 1
-        if self.row == PATIENCE:
-            first, count, side = address(self.step, self.settings)
-            raise GirError(
-                f"{self.folder}: the loss is not finite at step {self.step} (samples {first} to {first + count - 1},"
-                f" {side}x{side}), {PATIENCE} times in a row; try a smaller rate"
-            )
+    def _gradient(self, worse: Tensor, clean: Tensor) -> Tensor:
+        """Give the parameters the gradient of a batch, computed in parts; return the loss."""
+        parts = min(self.settings.accumulate, len(worse))
+        value = torch.zeros((), device=self.device)
+        for part, (some, truth) in enumerate(zip(worse.tensor_split(parts), clean.tensor_split(parts), strict=True)):
+            waits = self.ranks.count > 1 and part < parts - 1
+            with self.parallel.no_sync() if waits else nullcontext():
+                share = self._loss(to_float(some, self.device), to_float(truth, self.device)) * (len(some) / len(worse))
+                share.backward()
+            value += share.detach()
+        return value
+
+    def _loss(self, worse: Tensor, clean: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            restored = self.parallel(worse).float()
+            if self.teacher is None:
+                return loss(self.settings, restored, clean)
+            with torch.no_grad():
+                taught = self.teacher(worse).float()
+        share = self.settings.teacher_share
+        return (1 - share) * loss(self.settings, restored, clean) + share * loss(self.settings, restored, taught)
+
+    @property
+    def skipped(self) -> int:
+        """Updates that were skipped because their gradient was not finite; waits for the device."""
+        return int(self.skips[0])
+
+    def check(self) -> None:
+        """Raise GirError if the last updates were all skipped; waits for the device."""
+        if int(self.skips[1]) < PATIENCE:
+            return
+        first, count, side = address(self.step - 1, self.settings)
+        raise GirError(
+            f"{self.folder}: the loss was not finite in the {int(self.skips[1])} steps before step {self.step} (the"
+            f" last on samples {first} to {first + count - 1}, {side}x{side}); try a smaller rate"
+        )
+
+    def affordable(self, count: int, side: int) -> int:
+        """Return the largest of `count`'s halves for which a step at `side` fits in memory; 0 if none does."""
+        while count := count // 2:
+            try:
+                self._loss(*torch.zeros(2, count, 3, side, side, device=self.device)).backward()
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            else:
+                break
+        return count
 
     @torch.no_grad()
     def _move_average(self) -> None:
@@ -153,24 +224,26 @@ class Run:
         network = copy.deepcopy(self.network).eval()
         network.load_state_dict(self.average)
         first, count, side = VALIDATION
-        scores = []
-        for start in range(first, first + count, 8):
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for start in range(first, first + count, 8)[self.ranks.rank :: self.ranks.count]:
             worse, clean = (to_float(part, self.device) for part in self.validation[start, 8, side])
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 restored = network(worse).float()
-            scores.append(torch.stack([psnr(restored, clean), psnr(worse, clean)]))
-        restored, untouched = torch.cat(scores, 1).mean(1).tolist()
+            sums += torch.stack([psnr(restored, clean).sum(), psnr(worse, clean).sum()])
+        restored, untouched = (total(sums, self.ranks) / count).tolist()
         return restored, untouched
 
     def checkpoint(self) -> None:
-        """Write the state to the run folder."""
+        """Write the state to the run folder; the first process does it for all."""
+        if not self.ranks.leads:
+            return
         facts = {
             "images": self.images,
             "skipped": self.skipped,
             "seconds": self.seconds,
             "best": self.best,
             "parents": self.parents,
-            "settings": dataclasses.asdict(self.settings) | {"data": self.digest},
+            "settings": dataclasses.asdict(self.settings) | {"data": self.sources.digest},
         }
         tensors = state.snapshot(self.network, self.average, self.optimizers)
         state.write_checkpoint(self.folder, self.step, tensors, facts)
@@ -185,12 +258,14 @@ class Run:
             "train": {
                 **dataclasses.asdict(self.settings),
                 "data": about.get("data", []),
-                "photographs": len(self.samples.photographs) + len(self.validation.photographs),
-                "data_digest": self.digest,
+                "photographs": len(self.sources.photographs or ()),
+                "pairs": len(self.sources.pairs.clean) if self.sources.pairs else 0,
+                "data_digest": self.sources.digest,
                 "steps_done": self.step,
                 "images": self.images,
                 "seconds": round(self.seconds),
                 "bf16": self.bf16,
+                "processes": self.ranks.count,
                 "device": about.get("device", self.device.type),
                 "program": __version__,
                 "commit": about.get("commit", ""),

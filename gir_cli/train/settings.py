@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from gir_cli.errors import UsageError
 from gir_cli.params import Checked, Param
@@ -15,8 +15,7 @@ from gir_cli.params import Checked, Param
 class Settings(Checked):
     """Settings of a run; the defaults are tuned to be best within limited computing.
 
-    `model`, `config`, `distribution`, `seed`, `loss` and `data_digest` define the run; the rest may
-    change when it is resumed.
+    Those in FIXED, and the data, define the run; the rest may change when it is resumed.
     """
 
     model: Annotated[str, Param("backbone")] = "girnet"
@@ -24,8 +23,14 @@ class Settings(Checked):
     distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
     loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr"], Param("what is made small")] = "charbonnier"
+    fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
+    teacher: Annotated[str, Param("weights file whose results are learnt beside the truth")] = ""
+    teacher_share: Annotated[float, Param("share of the loss that the teacher's results have", 0, 1)] = 0.5
+    freeze: Annotated[str, Param("parameters to leave as they are, by name, as 'stem.*,head.*'")] = ""
     steps: Annotated[int, Param("steps of the whole run", 1)] = 20000
     batch: Annotated[int, Param("patches in a step, of the first size", 1, 65536)] = 16
+    accumulate: Annotated[int, Param("parts in which a batch is computed, to need less memory", 1, 65536)] = 1
+    pairs_share: Annotated[float, Param("share of samples that come from --pairs, if there is --data too", 0, 1)] = 0.5
     patches: Annotated[str, Param("sides of the patches, each for an equal share of the steps")] = "64,64,64,128"
     optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
         "muon"
@@ -51,18 +56,21 @@ class Settings(Checked):
 
 
 #: Fields that must not change when a run is resumed.
-FIXED = ("model", "config", "distribution", "seed", "loss")
+FIXED = ("model", "config", "distribution", "seed", "loss", "fft", "teacher", "teacher_share", "freeze", "pairs_share")
 
-#: The recipe of the GIR paper (Kong et al., 2024): batch 8, patch 128, Adam 2e-4 to 1e-7, L1.
-PAPER = {
-    "batch": 8,
-    "patches": "128",
-    "optimizer": "adam",
-    "rate": 2e-4,
-    "last_rate": 5e-4,
-    "loss": "l1",
-    "warmup": 0,
-    "clip": 0.0,
+#: Settings by the name of a recipe. "paper" is the one of GIR (Kong et al., 2024): Adam from 2e-4 to 1e-7, L1.
+RECIPES: dict[str, dict[str, Any]] = {
+    "tuned": {},
+    "paper": {
+        "batch": 8,
+        "patches": "128",
+        "optimizer": "adam",
+        "rate": 2e-4,
+        "last_rate": 5e-4,
+        "loss": "l1",
+        "warmup": 0,
+        "clip": 0.0,
+    },
 }
 
 

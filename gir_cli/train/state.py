@@ -21,7 +21,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 
-from gir_cli.errors import UsageError
+from gir_cli.errors import GirError, UsageError
 from gir_cli.train.settings import FIXED, Settings
 
 KEPT = 2
@@ -48,9 +48,9 @@ def put_back(tensors: Mapping[str, Tensor], network: nn.Module, average: dict[st
         elif kind.startswith("moment"):
             key, _, parameter = rest.partition("/")
             owner = parameters[parameter]
-            # AdamW counts its steps in a tensor that stays on the CPU.
-            moved = value.clone() if value.ndim == 0 else value.to(owner.device, copy=True)
-            optimizers[int(kind.removeprefix("moment"))].state[owner][key] = moved
+            # Fused optimisers need a moment to lie in memory as its parameter does.
+            moment = torch.empty_like(owner) if value.ndim else torch.empty((), device=owner.device)
+            optimizers[int(kind.removeprefix("moment"))].state[owner][key] = moment.copy_(value)
     network.load_state_dict({n.partition("/")[2]: v for n, v in tensors.items() if n.startswith("weights/")})
 
 
@@ -108,6 +108,15 @@ def log(folder: Path, facts: Mapping[str, Any]) -> None:
         out.write(json.dumps(facts) + "\n")
 
 
-def finite(value: Tensor) -> bool:
-    """Say whether all of `value` is finite; waits for the device."""
-    return bool(torch.isfinite(value).all())
+def check_room(folder: Path, network: nn.Module) -> int:
+    """Return the bytes that the run folder will hold at most; GirError if the disk has not that much.
+
+    Weights, average and up to two moments in each checkpoint, of which one more than is kept exists for
+    a moment; and two files of weights.
+    """
+    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    needed = (4 * (KEPT + 1) + 2) * size
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise GirError(f"{folder}: {needed >> 20} MiB are needed on its disk, and {free >> 20} are free")
+    return needed

@@ -1,0 +1,132 @@
+"""Training by real processes: killed at any moment, and two that share a run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pictures import ROOT, encoded
+
+from gir_cli.errors import UsageError
+from gir_cli.train import state
+from gir_cli.train.distributed import Ranks
+from gir_cli.weights import load
+
+#: How often the run is killed; set GIR_KILLS=20 to look longer.
+KILLS = int(os.environ.get("GIR_KILLS", "3"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from skimage import data
+
+    place = tmp_path_factory.mktemp("photographs")
+    for name in ("chelsea", "astronaut"):
+        (place / f"{name}.png").write_bytes(encoded(getattr(data, name)()[:200, :240]))
+    return place
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return {**os.environ, "XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def command(folder, run, *more, processes=1):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    start = [
+        sys.executable,
+        *(torchrun if processes > 1 else []),
+        "-m",
+        "gir_cli",
+        "train",
+        "--data",
+        folder,
+        "-o",
+        run,
+    ]
+    settings = ["--config", "width=8,levels=2,blocks=1", "--batch", 8, "--patches", 16, "--workers", 0]
+    return [str(part) for part in [*start, *settings, "--precision", "fp32", *more]]
+
+
+def weights(run):
+    return load(run / "weights.safetensors").network.state_dict()
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(folder, environment, tmp_path):
+    length = ("--steps", 40 * (KILLS + 1), "--every", 2)
+    subprocess.run(command(folder, tmp_path / "straight", *length), env=environment, check=True, capture_output=True)
+    dice = random.Random(0)
+    for _ in range(KILLS):
+        before = newest(tmp_path / "killed")
+        process = subprocess.Popen(
+            command(folder, tmp_path / "killed", *length), env=environment, stderr=subprocess.PIPE
+        )
+        while process.poll() is None and newest(tmp_path / "killed") == before:
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.2))
+        process.kill()
+        assert b"gir:" not in process.communicate()[1]
+        assert state.read_checkpoint(tmp_path / "killed") is not None
+    done = subprocess.run(command(folder, tmp_path / "killed", *length), env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    one, other = weights(tmp_path / "straight"), weights(tmp_path / "killed")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def newest(run):
+    """Return the name of the newest checkpoint, or None."""
+    return next((place.name for place in state.checkpoints(run)), None)
+
+
+def test_two_processes_do_what_one_does_in_two_parts(folder, environment, tmp_path):
+    length = ("--steps", 12, "--every", 6)
+    shared = subprocess.run(
+        command(folder, tmp_path / "two", *length, processes=2), env=environment, capture_output=True, text=True
+    )
+    assert shared.returncode == 0, shared.stderr
+    assert shared.stderr.count("step 12 of 12") == 1  # one of them speaks
+    once = command(folder, tmp_path / "one", *length, "--accumulate", 2)
+    subprocess.run(once, env=environment, check=True, capture_output=True)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6)
+    logs = [state.read_checkpoint(tmp_path / name)[0]["best"] for name in ("one", "two")]
+    assert logs[0] == pytest.approx(logs[1], abs=1e-4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_a_killed_process_ends_the_run_with_a_line_and_the_command_goes_on(folder, environment, tmp_path):
+    run = tmp_path / "run"
+    endless = command(folder, run, "--steps", 10**6, "--every", 10, processes=2)
+    process = subprocess.Popen(endless, env=environment, stderr=subprocess.PIPE, text=True)
+    while newest(run) is None and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode != 0
+    assert "of 2 lost another one of the run; the same command goes on" in said
+    step = state.read_checkpoint(run)[0]["step"]
+    again = command(folder, run, "--steps", step + 10, "--every", 10, processes=2)
+    subprocess.run(again, env=environment, check=True, capture_output=True)
+    assert state.read_checkpoint(run)[0]["step"] == step + 10
+
+
+def children(parent):
+    """Return the processes that `parent` started, the oldest first."""
+    threads = Path(f"/proc/{parent}/task").iterdir()
+    return sorted(int(word) for thread in threads for word in (thread / "children").read_text().split())
+
+
+def test_a_batch_is_shared_without_rest_or_not_at_all():
+    parts = [Ranks(rank, 3).share((60, 12, 64)) for rank in range(3)]
+    assert parts == [(60, 4, 64), (64, 4, 64), (68, 4, 64)]
+    with pytest.raises(UsageError, match="a batch of 8 patches of 64x64 is not divisible among 3 processes"):
+        Ranks(0, 3).share((0, 8, 64))
