@@ -419,7 +419,8 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
 @pytest.mark.parametrize(
     ("more", "status", "says"),
     [
-        (["--mode", "all"], 2, "--mode=all"),
+        (["--mode", "all"], 2, "--mode=all is none of gir, multi, real-esrgan, bsrgan, single:TASK"),
+        (["--mode", "single:noise"], 2, "no task is called 'noise'; did you mean 'noise-"),
         (["--model", "ffdnet", "--config", ""], 2, "ffdnet: only networks that take RGB alone"),
         (["--model", "srresnet", "--config", "scale=2"], 2, "srresnet: only networks that"),
         (["--config", "depth=3"], 2, "girnet has no setting 'depth'"),
@@ -442,6 +443,11 @@ def test_the_papers_recipe_gives_defaults_that_options_override(gir, folder, tmp
     assert (facts["optimizer"], facts["rate"], facts["loss"]) == ("adam", "0.0002", "charbonnier")
     assert facts["batch"] == "4"
     assert gir(*asked, "--preset", "best").err == "gir: --preset=best is none of tuned, paper\n"
+
+
+def test_a_single_task_is_a_mode(gir, folder, tmp_path):
+    done = gir(*arguments(folder, tmp_path / "run", "--dry-run", "--mode", "single:noise-2"))
+    assert "distribution\tnoise:sigma=25\n" in done.out.decode()
 
 
 def test_the_command_learns_from_pairs_alone(gir, tmp_path, photograph):

@@ -24,6 +24,7 @@ from gir_cli.cli.places import cache
 from gir_cli.cli.terminal import say
 from gir_cli.errors import InputError, UsageError
 from gir_cli.params import Checked, Param
+from gir_cli.suite import task_called
 from gir_cli.train.settings import RECIPES, Settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Training(Checked):
         tuple[str, ...], Param("folder of real pairs, lq/NAME and gt/NAME; may be given several times")
     ] = ()
     output: Annotated[str | None, Param("run folder: state, log, and weights.safetensors at the end")] = None
-    mode: Annotated[str | None, Param("training distribution: " + ", ".join(PRESETS))] = None
+    mode: Annotated[str | None, Param("training distribution: " + ", ".join([*PRESETS, "single:TASK"]))] = None
     chain: Annotated[str | None, Param("train on this chain instead, as 'noise:sigma=0..50'")] = None
     name: Annotated[str | None, Param("name in the weights' record; the run folder's if not given")] = None
     start: Annotated[str | None, Param("weights file to begin from")] = None
@@ -165,9 +166,17 @@ def _settings(training: Training, settings: Settings) -> Settings:
         raise UsageError("no run folder; name one with -o")
     if training.mode and training.chain:
         raise UsageError("--mode and --chain exclude each other")
-    if training.mode and training.mode not in PRESETS:
-        raise UsageError(f"--mode={training.mode} is none of {', '.join(PRESETS)}")
-    return dataclasses.replace(settings, distribution=training.chain or training.mode or settings.distribution)
+    distribution = _of_mode(training.mode) if training.mode else training.chain
+    return dataclasses.replace(settings, distribution=distribution or settings.distribution)
+
+
+def _of_mode(mode: str) -> str:
+    """Return the distribution that a mode means: a preset, or the chain of the suite's task TASK for single:TASK."""
+    if mode.startswith("single:"):
+        return task_called(mode.removeprefix("single:")).chain
+    if mode not in PRESETS:
+        raise UsageError(f"--mode={mode} is none of {', '.join(PRESETS)}, single:TASK")
+    return mode
 
 
 def _seconds(text: str | None) -> float | None:

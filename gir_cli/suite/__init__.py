@@ -81,6 +81,14 @@ def gir110() -> tuple[Task, ...]:
     return tuple(Task(row["task"], row["group"], row["chain"], float(row["psnr"])) for row in rows)
 
 
+def task_called(name: str) -> Task:
+    """Return the synthetic task called `name`, or raise UsageError."""
+    tasks = {task.name: task for task in gir110()}
+    if name not in tasks:
+        raise UsageError(f"no task is called '{name}'{nearest(name, list(tasks))}")
+    return tasks[name]
+
+
 def chosen(names: tuple[str, ...], tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """Return the tasks called or grouped by one of `names`, all if there are none; UsageError for an unknown one."""
     known = [*(task.name for task in tasks), *dict.fromkeys(task.group for task in tasks)]
