@@ -187,7 +187,10 @@ def in_physical_order(chain: Iterable[Step]) -> Chain:
 
 
 class Distribution(Protocol):
-    """What draws the chain of one picture."""
+    """What draws the chain of one picture; `steps` are all that it may be made of."""
+
+    @property
+    def steps(self) -> Chain: ...
 
     def draw(self, rng: Rng) -> Chain: ...
 
@@ -234,6 +237,11 @@ class Pipeline:
 
     slots: tuple[Slot, ...]
     shuffled: int = 0
+
+    @property
+    def steps(self) -> Chain:
+        """All steps that may act."""
+        return tuple(part for slot in self.slots for chain in slot.chains for part in chain)
 
     def draw(self, rng: Rng) -> Chain:
         """Return the steps that act on one picture."""

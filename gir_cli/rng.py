@@ -34,6 +34,11 @@ def quick_stream(*address: object) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(_words(address).tolist()))
 
 
+def seed_of(*address: object) -> int:
+    """Return the whole number in [0, 2^63) at `address`, for generators that are seeded with one."""
+    return int.from_bytes(_words(address)[:2].tobytes(), "little") >> 1
+
+
 def normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     """Return standard normal draws, float32."""
     if isinstance(rng, np.random.Generator):

@@ -16,7 +16,9 @@ from gir_cli.rng import Rng
 
 
 def gaussian(sigma: float) -> np.ndarray:
-    """Return the 1-D Gaussian kernel of radius ceil(3 sigma), float32, summing to 1."""
+    """Return the 1-D Gaussian kernel of radius ceil(3 sigma), float32, summing to 1; sigma 0 is a single 1."""
+    if sigma == 0:
+        return np.ones(1, dtype=np.float32)
     radius = math.ceil(3 * sigma)
     x = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * (x / sigma) ** 2)
@@ -90,6 +92,12 @@ class GaussianBlur(Checked):
             return blurred(pixels, self.sigma)
         return filtered(pixels, self._ellipse(self.minor))
 
+    def kernel(self) -> np.ndarray:
+        """Return the kernel, square, odd, summing to 1."""
+        if self.minor is None or self.minor == self.sigma:
+            return np.outer(gaussian(self.sigma), gaussian(self.sigma))
+        return self._ellipse(self.minor)
+
     def _ellipse(self, minor: float) -> np.ndarray:
         radius = math.ceil(3 * max(self.sigma, minor))
         y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
@@ -116,7 +124,11 @@ class MotionBlur(Checked):
     )
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        return filtered(pixels, line(self.length, self.angle))
+        return filtered(pixels, self.kernel())
+
+    def kernel(self) -> np.ndarray:
+        """Return the kernel, square, odd, summing to 1."""
+        return line(self.length, self.angle)
 
 
 @OPERATORS.add("defocus")
@@ -131,4 +143,8 @@ class Defocus(Checked):
     radius: Annotated[float, Param("radius of the disk; 0 leaves the picture as it is", 0, 100, "pixels")] = 4.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        return filtered(pixels, disk(self.radius))
+        return filtered(pixels, self.kernel())
+
+    def kernel(self) -> np.ndarray:
+        """Return the kernel, square, odd, summing to 1."""
+        return disk(self.radius)

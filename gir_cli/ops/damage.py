@@ -80,9 +80,13 @@ class Holes(Checked):
     width: Annotated[int, Param("width of a band", 1, 200, "pixels")] = 7
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        height, width = pixels.shape[:2]
+        white, mask = self.bands(rng, *pixels.shape[:2])
+        return np.where(mask[..., None] > 0, np.float32(white), pixels)
+
+    def bands(self, rng: Rng, height: int, width: int) -> tuple[bool, np.ndarray]:
+        """Return whether the bands are white, and a mask uint8 (height, width) that is above 0 in them."""
         white = rng.uniform() < 0.5
         mask = np.zeros((height, width), dtype=np.uint8)
         for start, end in rng.uniform(size=(self.count, 2, 2)) * (width, height):
             band(mask, start, end, self.width)
-        return np.where(mask[..., None] > 0, np.float32(white), pixels)
+        return white, mask

@@ -17,9 +17,12 @@ from gir_cli.params import Checked, Param
 from gir_cli.resize import bicubic, resized
 from gir_cli.rng import Rng, uniform
 
+#: Distances of the grids' nodes in pixels, the coarsest first; each counts half as much as the one before.
+CELLS = (128, 64, 32, 16)
+
 
 @lru_cache(maxsize=64)
-def _between(nodes: int, cell: int, count: int) -> np.ndarray:
+def between(nodes: int, cell: int, count: int) -> np.ndarray:
     """Return weights (count, nodes): cubic interpolation at each pixel between nodes `cell` pixels apart."""
     away = np.arange(count)[:, None] / cell - np.arange(nodes)
     weights = bicubic(away)
@@ -33,12 +36,22 @@ def fractal(rng: Rng, height: int, width: int) -> np.ndarray:
     added with weights 1, 1/2, 1/4, 1/8.
     """
     field = np.zeros((height, width), dtype=np.float32)
-    for octave, cell in enumerate((128, 64, 32, 16)):
-        tall, wide = math.ceil(height / cell) + 1, math.ceil(width / cell) + 1
-        grid = uniform(rng, (tall, wide)) * np.float32(0.5**octave)
-        field += _between(tall, cell, height) @ grid @ _between(wide, cell, width).T
+    for cell, grid in zip(CELLS, grids(rng, height, width), strict=True):
+        tall, wide = grid.shape
+        field += between(tall, cell, height) @ grid @ between(wide, cell, width).T
     field -= field.min()
     return field / max(float(field.max()), 1e-6)
+
+
+def nodes(length: int, cell: int) -> int:
+    """Return how many nodes `cell` pixels apart span `length` pixels."""
+    return math.ceil(length / cell) + 1
+
+
+def grids(rng: Rng, height: int, width: int) -> list[np.ndarray]:
+    """Return the weighted uniform grids of `fractal`, one for each of CELLS."""
+    shapes = [(nodes(height, cell), nodes(width, cell)) for cell in CELLS]
+    return [uniform(rng, shape) * np.float32(0.5**octave) for octave, shape in enumerate(shapes)]
 
 
 def depth_map(path: str) -> np.ndarray:

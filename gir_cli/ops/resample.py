@@ -32,7 +32,11 @@ class Down(Checked):
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         height, width = pixels.shape[:2]
-        small = (max(round(width / self.factor), 1), max(round(height / self.factor), 1))
+        small = (self.shrunken(width), self.shrunken(height))
         if small == (width, height):
             return pixels.copy()
         return resized(resized(pixels, *small, self.shrink), width, height, self.enlarge)
+
+    def shrunken(self, size: int) -> int:
+        """Return the size in between for `size` pixels."""
+        return max(round(size / self.factor), 1)

@@ -51,7 +51,11 @@ class Ringing(Checked):
     cutoff: Annotated[float, Param("highest frequency that passes", 0.1, math.pi, "radians per pixel")] = 1.2
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        return filtered(pixels, sinc(self.cutoff))
+        return filtered(pixels, self.kernel())
+
+    def kernel(self) -> np.ndarray:
+        """Return the kernel, square, odd, summing to 1."""
+        return sinc(self.cutoff)
 
 
 @OPERATORS.add("sharpen")

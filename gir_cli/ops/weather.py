@@ -52,9 +52,13 @@ class Rain(Checked):
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
         drops = seeds(rng, pixels.shape[:2], self.density, weakest=0.5)
-        soft = gaussian(self.width) if self.width > 0 else np.ones(1, dtype=np.float32)
-        streaks = filtered(drops, thickened(line(self.length, 90 + self.angle), np.outer(soft, soft)))
+        streaks = filtered(drops, self.kernel())
         return pixels + np.float32(self.strength) * np.clip(streaks, 0, 1)[..., None]
+
+    def kernel(self) -> np.ndarray:
+        """Return the shape of a streak, square, odd, with a peak of 1."""
+        soft = gaussian(self.width)
+        return thickened(line(self.length, 90 + self.angle), np.outer(soft, soft))
 
 
 #: Flakes of snow: size, and the share of all flakes.
