@@ -27,7 +27,7 @@ LAYERS = {
         "report",
         "records",
     },
-    3: {"devices", "models", "checkpoints", "weights", "restore", "data", "train"},
+    3: {"device_chain", "device_ops", "devices", "models", "checkpoints", "weights", "restore", "data", "train"},
     4: {"evaluate"},
     5: {"cli", "__main__"},
     6: {"man"},
