@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gir_cli.image.decoding import decode, decode_all
-from gir_cli.image.encoding import Encoded, Saving, default_format, encode, stdout_format
+from gir_cli.image.encoding import Encoded, Saving, default_format, encode, room, stdout_format
 from gir_cli.image.formats import FORMATS, Format, by_extension, check_size, named, recognise
 from gir_cli.image.header import MAX_PIXELS, Header, read_header
+from gir_cli.image.levels import Levels
 from gir_cli.image.picture import Image
 from gir_cli.image.streams import frames
 
@@ -16,6 +17,7 @@ __all__ = [
     "Format",
     "Header",
     "Image",
+    "Levels",
     "Saving",
     "by_extension",
     "check_size",
@@ -27,5 +29,6 @@ __all__ = [
     "named",
     "read_header",
     "recognise",
+    "room",
     "stdout_format",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image.formats import recognise
 from gir_cli.image.header import MAX_PIXELS, Header, codec, damage_is_said, read_header
+from gir_cli.image.levels import Levels, as_float
 from gir_cli.image.metadata import upright
 from gir_cli.image.picture import Image
 from gir_cli.image.samples import Samples
@@ -51,12 +52,12 @@ def _image(samples: Samples, header: Header, orient: bool) -> Image:
     metadata, values = samples.metadata, samples.values
     if orient:
         metadata, values = upright(metadata), turned(values, samples.turned)
-    values = as_float(values, samples.white)
-    gray = values.shape[2] < 3
-    pixels = np.repeat(values[:, :, :1], 3, axis=2) if gray else values[:, :, :3]
+    gray, alpha = values.shape[2] < 3, None
+    if values.shape[2] in (2, 4):
+        alpha = np.ascontiguousarray(_floats(values[:, :, -1], samples.white))
     return Image(
-        pixels=np.ascontiguousarray(pixels),
-        alpha=np.ascontiguousarray(values[:, :, -1]) if values.shape[2] in (2, 4) else None,
+        _stored(np.ascontiguousarray(values[:, :, : 1 if gray else 3]), samples.white),
+        alpha=alpha,
         depth=_depth(samples.values),
         gray=gray,
         icc=metadata.icc,
@@ -69,6 +70,21 @@ def _image(samples: Samples, header: Header, orient: bool) -> Image:
     )
 
 
+def _stored(values: np.ndarray, white: float) -> np.ndarray | Levels:
+    """Return (H, W, 1 or 3) as an Image keeps it: integers as they are, floats as three channels."""
+    if values.dtype != np.float32:
+        return Levels(values, white)
+    pixels = _floats(values, white)
+    return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+
+
+def _floats(values: np.ndarray, white: float) -> np.ndarray:
+    """Return float32 samples with `white` at 1; floats are refused if they are not finite."""
+    if values.dtype == np.float32 and not np.isfinite(values).all():
+        raise InputError("holds NaN or infinite values")
+    return values if values.dtype == np.float32 else as_float(values, white)
+
+
 def _depth(values: np.ndarray) -> str:
     return {1: "8", 2: "16"}.get(values.itemsize, "float")
 
@@ -79,12 +95,3 @@ def turned(values: np.ndarray, orientation: int) -> np.ndarray:
     if transposed:
         values = values.swapaxes(0, 1)
     return values[:: -1 if lines else 1, :: -1 if columns else 1]
-
-
-def as_float(values: np.ndarray, white: float) -> np.ndarray:
-    """Return float32 samples with `white` at 1; floats are refused if they are not finite."""
-    if values.dtype != np.float32:
-        return np.divide(values, np.float32(white), dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise InputError("holds NaN or infinite values")
-    return values

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from gir_cli.color import luma
 from gir_cli.errors import GirError, OutputError, UsageError
 from gir_cli.image.formats import FORMATS, Format, check_size, named
 from gir_cli.image.header import codec
+from gir_cli.image.levels import Levels, one_channel, quantised
 from gir_cli.image.metadata import Metadata, icc_space, without_thumbnail
 from gir_cli.image.picture import Image
 from gir_cli.image.samples import Options
@@ -121,35 +121,69 @@ def _depth(image: Image, form: Format, saving: Saving) -> str:
     return deeper[0] if deeper else form.depths[-1]
 
 
+def room(image: Image, format: str, saving: Saving, scale: int = 1) -> np.ndarray | Levels:
+    """Return room for `scale` times as many lines and columns as `image` has, to be filled and put in its place.
+
+    It is of the type in which `encode` will write them as `format`, so that they are rounded once and
+    copied never; float32 where they are not written as they are.
+    """
+    form = named(format)
+    bits = _bits(image, form, saving)
+    height, width = image.height * scale, image.width * scale
+    if bits == 32 or (image.alpha is not None and not form.alpha):
+        return np.empty((height, width, 3), np.float32)
+    channels = 1 if _is_gray(image, form) else 3
+    return Levels(np.empty((height, width, channels), np.uint8 if bits <= 8 else np.uint16), _white(bits))
+
+
+def _bits(image: Image, form: Format, saving: Saving) -> int:
+    """Return the bits of a sample to write; 32 are float's."""
+    return {"8": 8, "16": form.bits, "float": 32}[_depth(image, form, saving)]
+
+
+def _white(bits: int) -> float:
+    return float((1 << bits) - 1)
+
+
+def _is_gray(image: Image, form: Format) -> bool:
+    return image.gray and form.gray and (image.alpha is None or form.gray_alpha)
+
+
 def _values(image: Image, form: Format, saving: Saving) -> tuple[np.ndarray, list[str]]:
     """Return the samples to write (H, W, C), and what had to be converted."""
     notes = []
-    pixels, alpha = image.pixels, image.alpha
-    if not np.isfinite(pixels).all():
-        raise OutputError("the result holds NaN or infinite values")
-    if alpha is not None and not form.alpha:
-        pixels = alpha[:, :, None] * pixels + (1 - alpha[:, :, None]) * saving.colour
+    if image.alpha is not None and not form.alpha:
+        alpha = image.alpha[:, :, None]
+        image = replace(image, stored=alpha * image.pixels + (1 - alpha) * saving.colour, alpha=None)
         notes.append(f"{form.name} holds no transparency: composited on {saving.background}")
-        alpha = None
-    if image.gray and form.gray and (alpha is None or form.gray_alpha):
-        pixels = one_channel(pixels)
-    planes = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], axis=2)
-    depth = _depth(image, form, saving)
-    notes += _depth_notes(image, form, saving, depth, pixels)
-    if depth == "float":
-        return np.ascontiguousarray(planes), notes
-    bits = 8 if depth == "8" else form.bits
-    return quantised(planes, bits), notes
+    if isinstance(image.stored, np.ndarray) and not np.isfinite(image.stored).all():
+        raise OutputError("the result holds NaN or infinite values")
+    bits = _bits(image, form, saving)
+    notes += _depth_notes(image, form, saving, bits)
+    colours = _colours(image, 1 if _is_gray(image, form) else 3, bits)
+    if image.alpha is None:
+        return colours, notes
+    return np.concatenate([colours, _in_bits(image.alpha[:, :, None], bits)], axis=2), notes
 
 
-def _depth_notes(image: Image, form: Format, saving: Saving, depth: str, pixels: np.ndarray) -> list[str]:
+def _colours(image: Image, channels: int, bits: int) -> np.ndarray:
+    stored = image.stored
+    if isinstance(stored, Levels) and stored.white == _white(bits) and stored.values.shape[2] == channels:
+        return stored.values
+    return _in_bits(one_channel(image.pixels) if channels == 1 else image.pixels, bits)
+
+
+def _in_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    return np.ascontiguousarray(pixels) if bits == 32 else quantised(pixels, _white(bits))
+
+
+def _depth_notes(image: Image, form: Format, saving: Saving, bits: int) -> list[str]:
     notes = []
-    bits = {"8": 8, "16": form.bits, "float": 32}[depth]
     wanted = image.depth if saving.depth == "keep" else saving.depth
     had = {"8": 8, "16": FORMATS[image.format].bits, "float": 32}[wanted]
     if bits < had:
         notes.append(f"{form.name} holds {bits} bits a sample at most: converted from {_BITS[had]}")
-    if image.depth == "float" and depth != "float" and (pixels.min() < 0 or pixels.max() > 1):
+    if isinstance(image.stored, np.ndarray) and image.depth == "float" and bits < 32 and _overshoots(image.stored):
         notes.append("values beyond [0, 1] are clipped")
     return notes
 
@@ -157,18 +191,8 @@ def _depth_notes(image: Image, form: Format, saving: Saving, depth: str, pixels:
 _BITS = {8: "8", 16: "16", 32: "float"}
 
 
-def one_channel(pixels: np.ndarray) -> np.ndarray:
-    """Return gray `pixels` (H, W, 3) as (H, W, 1): the one value where the channels agree, else their luma."""
-    same = (pixels[:, :, 0] == pixels[:, :, 1]).all() and (pixels[:, :, 0] == pixels[:, :, 2]).all()
-    return pixels[:, :, :1] if same else luma(pixels)[:, :, None]
-
-
-def quantised(values: np.ndarray, bits: int) -> np.ndarray:
-    """Return float `values` clipped to [0, 1] and rounded to `bits` bits, as uint8 or uint16."""
-    white = np.float32((1 << bits) - 1)
-    scaled = values * white
-    np.clip(np.rint(scaled, out=scaled), 0, white, out=scaled)
-    return scaled.astype(np.uint8 if bits <= 8 else np.uint16)
+def _overshoots(pixels: np.ndarray) -> bool:
+    return bool(pixels.min() < 0 or pixels.max() > 1)
 
 
 def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: str | None) -> tuple[Metadata, list[str]]:

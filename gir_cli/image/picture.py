@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
+
+from gir_cli.image.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -13,14 +16,15 @@ class Image:
     """A picture, upright, and what came with it.
 
     `pixels` is float32 (H, W, 3), contiguous, RGB, sRGB-encoded, nominally in [0, 1]; a gray picture
-    has three equal channels and `gray` set. `alpha` is float32 (H, W) in [0, 1] or None, not
+    has three equal channels and `gray` set. `stored` holds them: that same array, or `Levels`, which
+    is turned into it when `pixels` is first asked for. `alpha` is float32 (H, W) in [0, 1] or None, not
     multiplied into the colours. `depth` is '8', '16' or 'float' and `format` the name of the file's
     format, whose file was `lossless` or not. `icc`, `exif` (the bare TIFF structure) and `xmp` are
     the file's own bytes, `record` the provenance record found in it. `notes` are sentences about
     what reading had to leave out or convert, for the user to be told.
     """
 
-    pixels: np.ndarray
+    stored: np.ndarray | Levels
     alpha: np.ndarray | None = None
     depth: str = "8"
     gray: bool = False
@@ -32,15 +36,25 @@ class Image:
     record: str | None = None
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The pixels in float32."""
+        return np.asarray(self.stored)
+
     @property
     def width(self) -> int:
         """Columns."""
-        return self.pixels.shape[1]
+        return self.stored.shape[1]
 
     @property
     def height(self) -> int:
         """Lines."""
-        return self.pixels.shape[0]
+        return self.stored.shape[0]
+
+    @property
+    def hides(self) -> bool:
+        """Whether there are colours that alpha hides, among others that it does not."""
+        return self.alpha is not None and bool(self.alpha.min() <= 0 < self.alpha.max())
 
     def visible(self) -> np.ndarray:
         """Return the pixels to work on: where alpha is 0, the hidden colour is filled in from around.
@@ -48,24 +62,23 @@ class Image:
         So a blur or a network does not pull into sight what transparency hides. Without hidden
         pixels these are the pixels themselves.
         """
-        if self.alpha is None or self.alpha.min() > 0 or self.alpha.max() <= 0:
-            return self.pixels
-        return filled(self.pixels, self.alpha > 0)
+        return filled(self.pixels, self.alpha > 0) if self.hides else self.pixels
 
-    def replaced(self, pixels: np.ndarray) -> Image:
+    def replaced(self, pixels: np.ndarray | Levels) -> Image:
         """Return this picture with other `pixels` of the same or another size; alpha follows.
 
         Where alpha is 0 at the same size, the hidden colour stays as it was.
         """
         if self.alpha is None:
-            return replace(self, pixels=pixels)
+            return replace(self, stored=pixels)
         height, width = pixels.shape[:2]
         if self.alpha.shape == (height, width):
             hidden = self.alpha[:, :, None] <= 0
-            return replace(self, pixels=np.where(hidden, self.pixels, pixels) if hidden.any() else pixels)
+            stored = np.where(hidden, self.pixels, np.asarray(pixels)) if hidden.any() else pixels
+            return replace(self, stored=stored)
         shrinks = height * width < self.alpha.size
         alpha = cv2.resize(self.alpha, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return replace(self, pixels=pixels, alpha=alpha)
+        return replace(self, stored=pixels, alpha=alpha)
 
 
 def filled(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
