@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import sys
 
 import torch
@@ -21,7 +22,9 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, ValueError):
-        raise UsageError(f"--device={name} is not on this machine (auto, cpu, cuda, cuda:N, mps)") from None
+        raise UsageError(
+            f"--device={name} is not on this machine (auto, cpu, cuda, cuda:N, mps; several as cuda:0,1)"
+        ) from None
     return device
 
 
@@ -35,6 +38,18 @@ def fast_precision(device: torch.device) -> torch.dtype:
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     fast = device.type == "cpu" and any(check() for check in checks if check)
     return torch.bfloat16 if fast else torch.float32
+
+
+def described(device: torch.device) -> str:
+    """Return what `device` is, as its maker calls it where that can be told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo") as lines:
+            name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return f"{device.type} {platform.machine()} {name} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def free_memory(device: torch.device) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +13,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gir_cli.devices import device_of, fast_precision, free_memory, keep_freed_memory, place_channels_last, use_threads
+from gir_cli.devices import (
+    described,
+    device_of,
+    fast_precision,
+    free_memory,
+    keep_freed_memory,
+    place_channels_last,
+    use_threads,
+)
 from gir_cli.errors import GirError, UsageError
+from gir_cli.image import Levels
 from gir_cli.models import Description
+from gir_cli.remembered import remembered
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended
 LARGEST_TILE = 2048
+LARGEST_FORWARD = 1 << 30  # bytes of a forward pass on the CPU; larger tiles are no faster there
 SMALLEST_TILE = 64
+ENOUGH = 1 << 24  # pixels that the noise is estimated from at most
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
+
+
+Pixels = np.ndarray | Levels
 
 
 @dataclass(frozen=True)
@@ -73,24 +90,44 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
 
 
-def noise_level(pixels: np.ndarray) -> float:
+def noise_level(pixels: Pixels) -> float:
     """Return an estimate of the standard deviation of white noise in `pixels` (H, W, C), in 8-bit levels.
 
     The median of the absolute diagonal Haar details, which the noise outnumbers edges in, divided by that of
     the normal distribution (Donoho and Johnstone, 1994, Sec. 5). Texture counts as noise; pictures without
-    details, or of less than two rows or columns, have none.
+    details, or of less than two rows or columns, have none. Of large pictures a part of the rows is looked at.
     """
-    even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
-    details = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
-    return 255 * float(np.median(np.abs(details))) / 0.6745 if details.size else 0.0
+    height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
+    step = 2 * (1 + height * width // ENOUGH)
+    found = [np.abs(_details(pixels[top : top + 2, :width])).ravel() for top in range(0, height, step)]
+    return 255 * float(np.median(np.concatenate(found))) / 0.6745 if width and found else 0.0
+
+
+def _details(pair: np.ndarray) -> np.ndarray:
+    """Return the diagonal Haar details of two rows."""
+    pair = np.clip(pair, 0, 1)
+    return (pair[0, ::2] - pair[1, ::2] - pair[0, 1::2] + pair[1, 1::2]) / 2
+
+
+def _transposed(pixels: Any) -> Any:
+    """Return pixels (…, H, W, C) with lines and columns swapped, without a copy."""
+    return pixels.swapaxes(-3, -2)
+
+
+def _as_it_is(pixels: Any) -> Any:
+    return pixels
 
 
 class Restorer:
-    """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1]."""
+    """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1], or `Levels`.
 
-    def __init__(self, path: Path | str, way: Way = Way()) -> None:
+    `checks` is a folder in which it is kept whether low precision agrees with fp32, so that the next need not
+    find out again.
+    """
+
+    def __init__(self, path: Path | str, way: Way = Way(), checks: Path | None = None) -> None:
         keep_freed_memory()
-        self.way = way
+        self.way, self.checks = way, checks
         self.device = device_of(way.device)
         use_threads(way.threads)
         path = Path(path)
@@ -104,7 +141,7 @@ class Restorer:
     @property
     def scale(self) -> int:
         """How many times larger the result is."""
-        return self.model.description.scale
+        return self.model.description.scale**self.way.passes
 
     @property
     def name(self) -> str:
@@ -126,15 +163,15 @@ class Restorer:
             "tile": self.tile,
         }
 
-    def told(self, pixels: np.ndarray) -> dict[str, Any]:
+    def told(self, pixels: Pixels) -> dict[str, Any]:
         """Return what a log says of the noise level that the model is told for this picture; empty for blind models."""
         if not self.model.description.noise_level:
             return {}
         return {"noise_level": round(self._level(pixels), 2), "noise_estimated": self.way.noise_level is None}
 
-    def _level(self, pixels: np.ndarray) -> float:
+    def _level(self, pixels: Pixels) -> float:
         asked = self.way.noise_level
-        return noise_level(np.clip(pixels, 0, 1)) if asked is None else asked
+        return noise_level(pixels) if asked is None else asked
 
     @cached_property
     def precision(self) -> torch.dtype:
@@ -143,7 +180,16 @@ class Restorer:
         if asked:
             return asked
         fast = fast_precision(self.device) if self.model.description.half_safe else torch.float32
-        return fast if fast == torch.float32 or self._agrees(fast) else torch.float32
+        if fast == torch.float32:
+            return fast
+        facts = {
+            "weights": self.digest,
+            "precision": str(fast),
+            "agreement": str(AGREEMENT),
+            "torch": torch.__version__,
+            "device": described(self.device),
+        }
+        return fast if remembered(self.checks, facts, lambda: self._agrees(fast)) else torch.float32
 
     @cached_property
     def tile(self) -> int | None:
@@ -160,39 +206,33 @@ class Restorer:
         reach = self.model.description.reach
         return 2 * reach + BAND if reach is not None else 64
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the restored picture, float32 (H · scale, W · scale, 3) in [0, 1].
+    def __call__(self, pixels: Pixels, out: Pixels | None = None) -> Any:
+        """Return the restored picture, (H · scale, W · scale, 3) in [0, 1]: `out` if it is given, else float32.
 
-        Values of the input beyond [0, 1] are clipped first. Raises GirError if the result isn't finite
-        even in fp32, or memory runs out at the smallest tile.
+        Of `Levels` only a band of tiles is in float at a time, and no more is needed beside `pixels` and
+        `out`, but that further passes keep what is between them in float32. Values of the input beyond
+        [0, 1] are clipped first. Raises GirError if values of the input or, even in fp32, of the result are
+        not finite, or memory runs out at the smallest tile.
         """
-        if not np.isfinite(pixels).all():
-            raise GirError("holds NaN or infinite values")
-        clipped = np.clip(pixels, 0, 1)
-        restored = clipped
-        for _ in range(self.way.passes):
-            sigma = self._level(restored) / 255 if self.model.description.noise_level else None
-            restored = self._ensemble(restored, sigma) if self.way.tta else self._once(restored, sigma)
-        if self.way.strength == 1:
-            return restored
-        return clipped + np.float32(self.way.strength) * (restored - clipped)
+        return self.together([pixels], [out])[0]
 
-    def _ensemble(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
-        """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
-        total = np.float32(0)
-        for turns in range(4):
-            for mirrored in (False, True):
-                view = np.rot90(pixels[:, ::-1] if mirrored else pixels, turns)
-                back = np.rot90(self._once(np.ascontiguousarray(view), sigma), -turns)
-                total = total + (back[:, ::-1] if mirrored else back) / 8
-        return np.ascontiguousarray(total)
+    def together(self, pictures: Sequence[Pixels], outs: Sequence[Pixels | None]) -> list[Pixels]:
+        """Return `pictures`, all of one size, restored as by a call each; they go through the model as one batch."""
+        given = list(pictures)
+        for left in reversed(range(self.way.passes)):
+            sigmas = [self._level(picture) / 255 for picture in given] if self.model.description.noise_level else None
+            height, width = (side * self.model.description.scale for side in given[0].shape[:2])
+            made = [np.empty((height, width, 3), np.float32) if left or out is None else out for out in outs]
+            self._once(given, made, sigmas, pictures if self.way.strength < 1 and not left else ())
+            given = made
+        return given
 
-    def _once(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
+    def _once(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:
         while True:
             try:
-                return self._tiled(pixels, sigma)
+                return self._tiled(pictures, outs, sigmas, mixed)
             except (torch.OutOfMemoryError, MemoryError):
-                self._shrink(max(pixels.shape[:2]))
+                self._shrink(max(pictures[0].shape[:2]))
 
     def _shrink(self, side: int) -> None:
         """Halve the tile after memory ran out; a tile that was asked for is never changed."""
@@ -201,44 +241,93 @@ class Restorer:
             raise GirError("memory ran out; a smaller --tile would need less") from None
         self.tile = smaller
 
-    def _tiled(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
-        height, width = pixels.shape[:2]
-        scale = self.scale
-        rows, columns = (self._spans(size) for size in (height, width))
-        if len(rows) == len(columns) == 1:
-            return self._run(pixels, sigma)
-        out = np.zeros((height * scale, width * scale, 3), np.float32)
-        for row, column in ((row, column) for row in rows for column in columns):
-            done = self._run(pixels[row.start : row.stop, column.start : column.stop], sigma)
+    def _tiled(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:
+        """Restore `pictures` into `outs` by bands of tiles along the longer side, of which one is in float at a time.
+
+        `mixed` are the pictures that the result is mixed with, or none.
+        """
+        height, width = pictures[0].shape[:2]
+        turn = _transposed if width > height else _as_it_is
+        sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
+        rows, scale = self._spans(max(height, width)), self.model.description.scale
+        waiting = np.zeros((1, 0, 1, 1), np.float32)  # what the next band overlaps
+        for row, following in itertools.zip_longest(rows, rows[1:]):
+            band = self._band(sources, row, turn, sigmas)
+            band[:, : waiting.shape[1]] += waiting
+            stop = following.start if following else row.stop
+            ready = (stop - row.start) * scale
+            for number, sink in enumerate(sinks):
+                if mixed:
+                    self._mix(band[number, :ready], mixed[number][row.start : stop, :])
+                sink[row.start * scale : stop * scale, :] = band[number, :ready]
+            waiting = band[:, ready:].copy()
+            del band  # before there is another
+
+    def _band(self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None) -> np.ndarray:
+        """Return the share that the tiles of `row` have in the result there; pictures lie as `turn` turns them."""
+        scale, width = self.model.description.scale, sources[0].shape[1]
+        band = np.zeros((len(sources), (row.stop - row.start) * scale, width * scale, 3), np.float32)
+        for column in self._spans(width):
+            tiles = np.stack([source[row.start : row.stop, column.start : column.stop] for source in sources])
             share = np.repeat(row.share, scale)[:, None, None] * np.repeat(column.share, scale)[None, :, None]
-            out[row.start * scale : row.stop * scale, column.start * scale : column.stop * scale] += share * done
-        return out
+            done = turn(self._restored(turn(tiles), sigmas))
+            band[:, :, column.start * scale : column.stop * scale] += share * done
+        return band
+
+    def _mix(self, restored: np.ndarray, original: np.ndarray) -> None:
+        """Mix `original` into `restored` by the strength asked for; both are overwritten."""
+        np.clip(original, 0, 1, out=original)
+        restored -= original
+        restored *= np.float32(self.way.strength)
+        restored += original
 
     def _spans(self, size: int) -> list[Span]:
-        return spans(size, self.tile or size, self.overlap, self.model.description.multiple)
+        tile, multiple = self.tile or size, self.model.description.multiple
+        if self.way.tta:  # seen from the far end, too, tiles lie on the network's own grid
+            tile -= (tile - size) % multiple
+        return spans(size, tile, self.overlap, multiple)
 
-    def _run(self, pixels: np.ndarray, sigma: float | None) -> np.ndarray:
-        """Return one tile restored; in fp32 where low precision gives NaN."""
-        batch = self._batch(pixels)
+    def _restored(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+        """Return `tiles` (N, h, w, 3) restored, the mean over their views if that is asked for."""
+        if not np.isfinite(tiles).all():
+            raise GirError("holds NaN or infinite values")
+        tiles = np.clip(tiles, 0, 1)
+        return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
+
+    def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+        """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
+        total = np.float32(0)
+        for turns in range(4):
+            for mirrored in (False, True):
+                view = np.rot90(tiles[:, :, ::-1] if mirrored else tiles, turns, (1, 2))
+                back = np.rot90(self._run(np.ascontiguousarray(view), sigmas), -turns, (1, 2))
+                total = total + (back[:, :, ::-1] if mirrored else back) / 8
+        return total
+
+    def _run(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+        """Return tiles restored; in fp32 where low precision gives NaN."""
+        batch = self._batch(tiles)
+        sigma = None
+        if sigmas is not None:
+            each = torch.tensor(sigmas, device=self.device).repeat_interleave(len(batch) // len(tiles))
+            sigma = each[:, None, None, None]
         restored = self._forward(batch, self.precision, sigma)
         if not torch.isfinite(restored).all() and self.precision != torch.float32:
             restored = self._forward(batch, torch.float32, sigma)
         if not torch.isfinite(restored).all():
             raise GirError("the model's result is not finite")
-        planes = restored.flatten(0, 1).expand(3, -1, -1)
-        return planes.permute(1, 2, 0).contiguous().cpu().numpy()
+        planes = restored.reshape(len(tiles), -1, *restored.shape[-2:]).expand(-1, 3, -1, -1)
+        return planes.permute(0, 2, 3, 1).cpu().numpy()
 
-    def _batch(self, pixels: np.ndarray) -> Tensor:
-        """Return `pixels` (H, W, 3) as the model takes them: one picture, or for gray models each channel as one."""
-        planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    def _batch(self, tiles: np.ndarray) -> Tensor:
+        """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture."""
+        planes = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
         if self.model.description.channels == 1:
-            gray = bool((planes[0] == planes[1]).all() and (planes[0] == planes[2]).all())
-            planes = planes[: 1 if gray else 3, None]
-        else:
-            planes = planes[None]
+            gray = bool((planes[:, :1] == planes).all())
+            planes = planes[:, : 1 if gray else 3].reshape(-1, 1, *planes.shape[-2:])
         return planes.to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def _forward(self, batch: Tensor, precision: torch.dtype, sigma: float | None = None) -> Tensor:
+    def _forward(self, batch: Tensor, precision: torch.dtype, sigma: Tensor | None = None) -> Tensor:
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             return self.model(batch, sigma=sigma)
 
@@ -246,14 +335,16 @@ class Restorer:
         """Say whether `precision` gives the same as fp32 on a small, busy picture."""
         side = max(64, self.model.description.minimum)
         y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
-        batch = self._batch(np.dstack([x, y, (np.sin(40 * x * y) + 1) / 2]))
+        batch = self._batch(np.dstack([x, y, (np.sin(40 * x * y) + 1) / 2])[None])
         exact, fast = self._forward(batch, torch.float32), self._forward(batch, precision)
         error = (exact - fast).square().mean()
         return bool(torch.isfinite(error)) and float(error) < 10 ** (-AGREEMENT / 10)
 
     def _affordable(self) -> int:
         """Return the largest tile of which a quarter of free memory holds one forward pass."""
-        pixels = free_memory(self.device) / 4 / self.model.description.bytes_per_pixel
+        memory = free_memory(self.device) / 4
+        memory = min(memory, LARGEST_FORWARD) if self.device.type == "cpu" else memory
+        pixels = memory / self.model.description.bytes_per_pixel
         multiple = max(self.model.description.multiple, 8)
         side = min(int(pixels**0.5), LARGEST_TILE) // multiple * multiple
         return max(side, SMALLEST_TILE)

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gir_cli"
 LAYERS = {
     0: {"errors", "rng"},
     1: {"catalog", "params", "color", "resize"},
-    2: {
+    2: {"remembered", 
         "files",
         "image",
         "batch",
