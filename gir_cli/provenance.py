@@ -18,10 +18,10 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def record(source: bytes, *, options: Mapping[str, Any], model: str | None = None, weights: str | None = None) -> str:
+def record(source: str, *, options: Mapping[str, Any], model: str | None = None, weights: str | None = None) -> str:
     """Return the record as one line of JSON, for `image.encode`.
 
-    `source` is the input file's bytes, `options` what was asked for, `model` the architecture's or the
+    `source` is the SHA-256 of the input file, `options` what was asked for, `model` the architecture's or the
     model's name and `weights` the SHA-256 of the weights file. What is None is left out. ASCII alone,
     so that it survives in every container.
     """
@@ -31,7 +31,7 @@ def record(source: bytes, *, options: Mapping[str, Any], model: str | None = Non
         "model": model,
         "weights_sha256": weights,
         "options": dict(options),
-        "input_sha256": digest(source),
+        "input_sha256": source,
     }
     return json.dumps({name: fact for name, fact in facts.items() if fact is not None}, default=str)
 

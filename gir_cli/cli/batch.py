@@ -5,27 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from gir_cli import files
-from gir_cli.batch import STDIN, STDOUT, Item, Placing, framed, listed, listing, ordered, plan
+from gir_cli.batch import STDIN, STDOUT, Item, Placing, listed, listing, plan
 from gir_cli.cli.terminal import is_terminal, product, progress, say
-from gir_cli.errors import GirError, UsageError, WeightsError
-from gir_cli.image import (
-    FORMATS,
-    MAX_PIXELS,
-    Encoded,
-    Image,
-    Saving,
-    decode_all,
-    encode,
-    frames,
-    read_header,
-    recognise,
-    stdout_format,
-)
+from gir_cli.cli.work import Outcomes, Work, Written
+from gir_cli.errors import GirError, UsageError
+from gir_cli.image import MAX_PIXELS, Saving
 from gir_cli.params import Checked, Param
 
 
@@ -47,33 +36,6 @@ class Running(Checked):
     verbose: Annotated[int, Param("say a line for each file (-vv: more)", 0)] = 0
 
 
-@dataclass(frozen=True)
-class Job:
-    """An opened input: its item, its bytes, its pages."""
-
-    item: Item
-    data: bytes
-    pages: list[Image]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished output: its item and pages.
-
-    `record` goes into the file, `facts` into what --json says, `replay` into the file of --record.
-    """
-
-    item: Item
-    pages: list[Image]
-    record: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    replay: tuple[str, ...] = ()
-    encoded: Encoded | None = None
-
-
-Act = Callable[[Job], Result]
-
-
 class Batch:
     """A run over operands: plans, opens, hands each job on, writes, reports, and counts."""
 
@@ -85,11 +47,8 @@ class Batch:
         self.replay: list[str] = []
         _ = saving.colour  # a wrong background is found before any work
 
-    def run(self, operands: list[str], act: Act, *, inside: bool) -> int:
-        """Work on all operands and return the exit status.
-
-        `inside` says that `act` may run in the worker threads; else it runs in this one, between them.
-        """
+    def run(self, operands: list[str], outcomes: Callable[[Work, list[Item]], Outcomes]) -> int:
+        """Work on all operands and return the exit status; `outcomes` says how the planned items are worked on."""
         items = plan(
             self._operands(operands), self.placing, terminal=is_terminal(1), suffix=self.suffix, since=self.since
         )
@@ -100,8 +59,8 @@ class Batch:
             self.out = out
             self.on_stdout = any(item.target == STDOUT for item in items)
             many = len(items) > 1
-            outcomes = self._outcomes(items, act, inside)
-            for thing, outcome in progress(outcomes, total=len(items), unit="image", shown=many and not self._terse):
+            done = outcomes(self._work, items)
+            for thing, outcome in progress(done, total=len(items), unit="image", shown=many and not self._terse):
                 self._finish(thing, outcome)
                 if self.failed and self.running.fail_fast:
                     break
@@ -119,64 +78,19 @@ class Batch:
             raise UsageError("nothing to read: name a file, a directory, or - for standard input")
         return [STDIN]
 
-    # ---- the stages
-
-    def _outcomes(self, items: list[Item], act: Act, inside: bool) -> Iterator[tuple[Item, Result | GirError]]:
-        """Yield each item with its encoded result or its fault, in order."""
-        given = self._opened(items)
-        jobs = self.running.jobs
-        if inside:
-            made = ordered(lambda opened: self._encode(act(self._decode(opened))), given, workers=jobs)
-            yield from ((opened[0], outcome) for opened, outcome in made)
-            return
-        decoded = ordered(self._decode, given, workers=jobs)
-        acted = ((opened[0], _tried(act, job)) for opened, job in decoded)
-        for (item, _), outcome in ordered(lambda pair: _tried(self._encode, pair[1]), acted, workers=jobs):
-            yield item, outcome
+    @property
+    def _work(self) -> Work:
+        running = self.running
+        upright, chosen = running.orient == "apply", self.placing.format is not None
+        return Work(self.saving, running.jobs, running.max_pixels, upright, chosen)
 
     @property
     def _terse(self) -> bool:
         return self.running.quiet or self.running.json or self.running.verbose > 0
 
-    def _opened(self, items: list[Item]) -> Iterator[tuple[Item, bytes | None]]:
-        """Yield items, standard input's frame by frame with their bytes."""
-        for item in items:
-            if item.source != STDIN or item.fault:
-                yield item, None
-                continue
-            number = 0
-            try:
-                for number, data in enumerate(frames(sys.stdin.buffer, max_pixels=self.running.max_pixels), 1):
-                    form = FORMATS[item.format] if item.format else recognise(data)
-                    yield framed(item, number, (form if form.writes else FORMATS["png"]).extension), data
-            except GirError as error:
-                yield replace(item, key=str(number + 1), fault=error), None
-
-    def _decode(self, opened: tuple[Item, bytes | None]) -> Job:
-        item, data = opened
-        if item.fault:
-            raise item.fault
-        if item.skipped:
-            return Job(item, b"", [])
-        data = files.read(item.source) if data is None else data
-        read_header(data, max_pixels=self.running.max_pixels)
-        upright = self.running.orient == "apply"
-        return Job(item, data, decode_all(data, max_pixels=self.running.max_pixels, orient=upright))
-
-    def _encode(self, result: Result) -> Result:
-        if result.item.skipped:
-            return result
-        form = result.item.format
-        if form is None or (result.item.target == STDOUT and self.placing.format is None):
-            form = stdout_format(result.pages[0])
-        encoded = encode(result.pages, form, self.saving, record=result.record)
-        if result.item.target != STDOUT:
-            files.write(result.item.target, encoded.data)
-        return replace(result, encoded=encoded)
-
     # ---- what is said
 
-    def _finish(self, item: Item, outcome: Result | GirError) -> None:
+    def _finish(self, item: Item, outcome: Written | GirError) -> None:
         if isinstance(outcome, GirError):
             self.failed += 1
             self._tell(item, {"status": "failed", "error": str(outcome)})
@@ -190,16 +104,15 @@ class Batch:
             self.replay += outcome.replay
             self._deliver(outcome)
 
-    def _deliver(self, result: Result) -> None:
-        item, image = result.item, result.pages[0]
+    def _deliver(self, written: Written) -> None:
+        item = written.item
         if item.target == STDOUT:
-            self.out.write(result.encoded.data)
+            self.out.write(written.data)
             self.out.flush()
-        for note in (*image.notes, *result.encoded.notes):
+        for note in written.notes:
             self._note(item, note)
         if self.running.json:
-            size = {"width": image.width, "height": image.height, "depth": image.depth}
-            self._tell(item, {"status": "done", "error": None, **size, **result.facts})
+            self._tell(item, {"status": "done", "error": None, **written.facts})
         elif not self.running.quiet and (self.running.verbose or self._unasked(item)):
             say(f"{_shown(item)} -> {files.shown(item.target)}")
 
@@ -236,21 +149,6 @@ class Batch:
         elif many and not self.running.quiet:
             said = [f"{self.done} done", *(f"{n} {name}" for name, n in counts.items() if n and name != "done")]
             say(f"gir: {', '.join(said)}")
-
-
-def _tried(work: Callable[[Any], Any], thing: Any) -> Any:
-    """Return work(thing), or the fault: `thing` itself where it is one, or what `work` raises.
-
-    What is wrong with the command or the weights, and so with every image, is raised.
-    """
-    if isinstance(thing, GirError):
-        return thing
-    try:
-        return work(thing)
-    except (UsageError, WeightsError):
-        raise
-    except GirError as error:
-        return error
 
 
 def _named_file(path: str) -> bytes:

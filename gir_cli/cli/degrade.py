@@ -16,8 +16,9 @@ import typer
 from gir_cli import files
 from gir_cli.batch import Placing
 from gir_cli.chain import PRESETS, Chain, apply, concrete, draw, in_physical_order, parse, preset, step
-from gir_cli.cli.batch import Batch, Job, Result, Running
+from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
+from gir_cli.cli.work import Job, Result
 from gir_cli.errors import InputError, UsageError
 from gir_cli.gallery import gallery
 from gir_cli.image import Image, Saving
@@ -97,7 +98,7 @@ def degrade(
     cv2.setNumThreads(1)  # images are worked on side by side
     batch = Batch(placing, saving, running, suffix=".gallery" if drawing.gallery else ".degraded")
     act = partial(_sheet, seed=drawing.seed) if drawing.gallery else partial(_degraded, plan=plan_of)
-    status = batch.run(list(operands or ()), act, inside=True)
+    status = batch.run(list(operands or ()), lambda work, items: work.inside(items, act))
     if drawing.record is not None:
         files.write(drawing.record, "".join(f"{line}\n" for line in batch.replay).encode())
     return status

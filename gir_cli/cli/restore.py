@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gir_cli import provenance, records
-from gir_cli.batch import Placing
-from gir_cli.cli.batch import Batch, Job, Result, Running
+from gir_cli.batch import STDIN, Item, Placing
+from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
-from gir_cli.cli.places import DEFAULT_MODEL, weights_places
-from gir_cli.errors import UsageError
-from gir_cli.image import Image, Saving, check_size, named
+from gir_cli.cli.places import DEFAULT_MODEL, cache, weights_places
+from gir_cli.cli.work import Job, Jobs, Result, shared_out, tried
+from gir_cli.errors import GirError, UsageError
+from gir_cli.image import Image, Saving, check_size, named, room
 from gir_cli.params import Checked, Param
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gir_cli.restore import Restorer
+
+TOGETHER = 1 << 18  # pixels of small images that go through the model as one batch
 
 EPILOG = """Examples:
 
@@ -42,7 +45,7 @@ class Restoring(Checked):
     model: Annotated[
         str | None, Param("weights: a name that gir models lists, or a file; GIR_MODEL says another default")
     ] = None
-    device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
+    device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps; several, as cuda:0,1, share out the files")] = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"], Param("arithmetic; auto takes what is fast and agrees with fp32")
     ] = "auto"
@@ -76,13 +79,31 @@ def restore(
     The shipped models are blind: they are told nothing about what is wrong with an image. Depth, transparency, gray,
     orientation, profile and metadata of the input are kept.
     """
-    tile = _tile(restoring.tile)
+    _tile(restoring.tile)
     weights = records.find(restoring.model or os.environ.get("GIR_MODEL") or DEFAULT_MODEL, weights_places())
     batch = Batch(placing, saving, running, suffix=".restored", since=weights.stat().st_mtime)
-    if running.dry_run:
-        return batch.run(list(operands or ()), lambda job: Result(job.item, job.pages), inside=True)
-    restorer = _Later(restoring, tile, weights)
-    return batch.run(list(operands or ()), restorer.act, inside=False)
+    stages = [Restoration(one, saving, weights, cache() / "checks") for one in _for_each_device(restoring)]
+    if len(stages) == 1:
+        return batch.run(list(operands or ()), lambda work, items: work.between(items, stages[0]))
+    return batch.run(list(operands or ()), lambda work, items: shared_out(work, _of_files(items), stages))
+
+
+def _for_each_device(restoring: Restoring) -> list[Restoring]:
+    """Return `restoring` with one device each: 'cuda:0,1' means two, as 'cuda:0,cuda:1' does."""
+    kind = restoring.device.partition(":")[0]
+    devices = [f"{kind}:{name}" if name.isdecimal() else name for name in restoring.device.split(",")]
+    if len(devices) == 1:
+        return [restoring]
+    shared = max(1, (os.cpu_count() or 1) // len(devices))
+    threads = [restoring.threads or (shared if name == "cpu" else None) for name in devices]
+    return [replace(restoring, device=name, threads=count) for name, count in zip(devices, threads, strict=True)]
+
+
+def _of_files(items: list[Item]) -> list[Item]:
+    """Return `items`, or raise UsageError: processes cannot share a stream."""
+    if any(STDIN in (item.source, item.target) for item in items):
+        raise UsageError("several devices share out files; standard input and output need a single --device")
+    return items
 
 
 def _tile(text: str) -> int | Literal["off"] | None:
@@ -93,61 +114,103 @@ def _tile(text: str) -> int | Literal["off"] | None:
     raise UsageError(f"--tile={text} is none of auto, off, or a number of pixels from 16 to 65536")
 
 
-class _Later:
-    """The restorer, made when the first image is there: torch is not imported for a batch with nothing to do."""
+@dataclass(frozen=True)
+class Restoration:
+    """The stage that restores: jobs in, results out. `checks` is where the restorer keeps what it found out."""
 
-    def __init__(self, restoring: Restoring, tile: Any, path: Path) -> None:
-        self.restoring, self.tile, self.path = restoring, tile, path
-        self._restorer: Restorer | None = None
+    restoring: Restoring
+    saving: Saving
+    weights: Path
+    checks: Path
 
-    @property
-    def restorer(self) -> Restorer:
-        if self._restorer is None:
-            from gir_cli.restore import Restorer, Way
+    def __call__(self, decoded: Jobs) -> Iterator[tuple[Item, Result | GirError]]:
+        with ThreadPoolExecutor(1) as beside:  # torch is imported while the first images are read
+            loading = beside.submit(self._loaded)
+            for group in alike(decoded):
+                yield from self._acted(group, loading)
 
-            wanted = self.restoring
-            way = Way(
-                device=wanted.device,
-                precision=wanted.precision,
-                threads=wanted.threads,
-                tile=self.tile,
-                overlap=wanted.overlap,
-                strength=wanted.strength,
-                tta=wanted.tta,
-                passes=wanted.passes,
-                noise_level=wanted.noise_level,
-            )
-            self._restorer = Restorer(self.path, way)
-        return self._restorer
+    def _loaded(self) -> Restorer:
+        from gir_cli.restore import Restorer, Way
 
-    def act(self, job: Job) -> Result:
-        if job.item.skipped:
-            return Result(job.item, [])
+        named = {field.name: getattr(self.restoring, field.name) for field in fields(Way)}
+        return Restorer(self.weights, Way(**named | {"tile": _tile(self.restoring.tile)}), self.checks)
+
+    def _acted(
+        self, group: list[tuple[Item, Job | GirError]], loading: Future[Restorer]
+    ) -> Iterator[tuple[Item, Result | GirError]]:
+        items, jobs = zip(*group, strict=True)
+        if items[0].skipped or isinstance(jobs[0], GirError):
+            yield items[0], jobs[0] if isinstance(jobs[0], GirError) else Result(items[0], [])
+            return
+        done = tried(lambda jobs: self._results(jobs, loading.result()), jobs)
+        if not isinstance(done, GirError):
+            yield from zip(items, done, strict=True)
+        elif len(group) == 1:
+            yield items[0], done
+        else:  # one of them spoils it for all; alone, each tells
+            for pair in group:
+                yield from self._acted([pair], loading)
+
+    def _results(self, jobs: Sequence[Job], restorer: Restorer) -> list[Result]:
+        """Return what comes of `jobs`: one of any number of pages, or several of one page and one size."""
         begun = time.monotonic()
-        pages = [self._restored(image, job) for image in job.pages]
-        told = self.restorer.told(job.pages[0].visible())
-        facts = {**self.restorer.facts, **told, "seconds": round(time.monotonic() - begun, 3)}
-        return Result(job.item, pages, record=self._record(job), facts=facts)
+        numbers = range(len(jobs[0].pages))
+        pages = [self._restored([job.pages[number] for job in jobs], jobs, restorer) for number in numbers]
+        facts = restorer.facts | {"seconds": round((time.monotonic() - begun) / len(jobs), 3)}
+        results = []
+        for job, made in zip(jobs, zip(*pages, strict=True), strict=True):
+            images, told = zip(*made, strict=True)
+            record = self._record(job, restorer)
+            results.append(Result(job.item, list(images), record=record, facts=facts | told[0]))
+        return results
 
-    def _restored(self, image: Image, job: Job) -> Image:
-        scale = self.restorer.scale
-        if job.item.format:
-            check_size(named(job.item.format), image.width * scale, image.height * scale)
-        pixels = image.visible()
-        restored = image.replaced(self.restorer(pixels))
-        return replace(restored, notes=(*restored.notes, *self._notes(pixels)))
+    def _restored(
+        self, images: list[Image], jobs: Sequence[Job], restorer: Restorer
+    ) -> list[tuple[Image, dict[str, Any]]]:
+        """Return `images`, of one size, restored, and what a log says of each."""
+        scale = restorer.scale
+        for image, job in zip(images, jobs, strict=True):
+            check_size(named(job.form), image.width * scale, image.height * scale)
+        given = [image.visible() if image.hides else image.stored for image in images]
+        rooms = [room(image, job.form, self.saving, scale) for image, job in zip(images, jobs, strict=True)]
+        told = [restorer.told(pixels) for pixels in given]
+        made = restorer.together(given, rooms)
+        notes = [_notes(restorer, one) for one in told]
+        replaced = [image.replaced(pixels) for image, pixels in zip(images, made, strict=True)]
+        noted = [replace(image, notes=(*image.notes, *said)) for image, said in zip(replaced, notes, strict=True)]
+        return list(zip(noted, told, strict=True))
 
-    def _notes(self, pixels: np.ndarray) -> Iterator[str]:
-        """Yield what the user should know of the model beside its name."""
-        record, told = self.restorer.model.record, self.restorer.told(pixels)
-        if "origin" in record:
-            yield f"{record['model']} weights that others published; terms of their code: {record['license']}"
-        if told.get("noise_estimated"):
-            yield f"noise level estimated as {told['noise_level']:g}; --noise-level would say it"
-
-    def _record(self, job: Job) -> str | None:
+    def _record(self, job: Job, restorer: Restorer) -> str | None:
         if self.restoring.no_provenance:
             return None
         default = asdict(Restoring())
         options = {name: value for name, value in asdict(self.restoring).items() if value != default[name]}
-        return provenance.record(job.data, options=options, model=self.restorer.name, weights=self.restorer.digest)
+        return provenance.record(job.digest, options=options, model=restorer.name, weights=restorer.digest)
+
+
+def alike(decoded: Jobs) -> Iterator[list[tuple[Item, Job | GirError]]]:
+    """Yield small files of one size, one after the other, together, and all else alone, in order.
+
+    Frames of a stream are not kept waiting for others.
+    """
+    for size, run in itertools.groupby(decoded, lambda pair: _size(*pair)):
+        most = TOGETHER // size[0] // size[1] if size else 1
+        while group := list(itertools.islice(run, most)):
+            yield group
+
+
+def _size(item: Item, job: Job | GirError) -> tuple[int, int] | None:
+    """Return height and width of a picture that others may go with, else None."""
+    if isinstance(job, GirError) or item.source == STDIN or len(job.pages) != 1:
+        return None
+    image = job.pages[0]
+    return (image.height, image.width) if 2 * image.height * image.width <= TOGETHER else None
+
+
+def _notes(restorer: Restorer, told: dict[str, Any]) -> Iterator[str]:
+    """Yield what the user should know of the model beside its name."""
+    record = restorer.model.record
+    if "origin" in record:
+        yield f"{record['model']} weights that others published; terms of their code: {record['license']}"
+    if told.get("noise_estimated"):
+        yield f"noise level estimated as {told['noise_level']:g}; --noise-level would say it"

@@ -1,0 +1,199 @@
+"""The stages of an image's way: opened, decoded, worked on, encoded and written; here or in other processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any
+
+from gir_cli import files, provenance
+from gir_cli.batch import STDIN, STDOUT, Item, framed, ordered
+from gir_cli.errors import GirError, UsageError, WeightsError
+from gir_cli.image import FORMATS, Image, Saving, decode_all, encode, frames, read_header, recognise, stdout_format
+
+
+@dataclass(frozen=True)
+class Job:
+    """An opened input: its item, its pages, the name of the format they go to, and its bytes' SHA-256."""
+
+    item: Item
+    pages: list[Image]
+    form: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was made of a job: its item and pages.
+
+    `record` goes into the file, `facts` into what --json says, `replay` into the file of --record.
+    """
+
+    item: Item
+    pages: list[Image]
+    record: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    replay: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What remains of a result whose file is written: what is to be said, and for standard output its bytes."""
+
+    item: Item
+    notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    replay: tuple[str, ...] = ()
+    data: bytes = b""
+
+
+Act = Callable[[Job], Result]
+Outcomes = Iterator[tuple[Item, Written | GirError]]
+Jobs = Iterator[tuple[Item, Job | GirError]]
+#: A stage between decoding and encoding, in the calling thread: jobs or their faults in, results or faults out.
+Stage = Callable[[Jobs], Iterator[tuple[Item, Result | GirError]]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How images are read and written; `chosen` says that the user chose the format."""
+
+    saving: Saving
+    jobs: int
+    max_pixels: int
+    upright: bool
+    chosen: bool
+
+    def inside(self, items: Sequence[Item], act: Act) -> Outcomes:
+        """Yield each item with what was written or its fault, in order; `act` runs in the worker threads."""
+        made = ordered(lambda opened: self._encode(act(self._decode(opened))), self._opened(items), workers=self.jobs)
+        yield from ((opened[0], outcome) for opened, outcome in made)
+
+    def between(self, items: Sequence[Item], stage: Stage) -> Outcomes:
+        """Yield each item with what was written or its fault, in order; `stage` runs in this thread.
+
+        Images are decoded ahead of it and encoded behind it. It is not begun where there is nothing to do.
+        """
+        if all(item.skipped or item.fault for item in items):
+            yield from self.inside(items, lambda job: Result(job.item, []))
+            return
+        decoded = ordered(self._decode, self._opened(items), workers=self.jobs)
+        acted = stage((opened[0], job) for opened, job in decoded)
+        for (item, _), outcome in ordered(lambda pair: tried(self._encode, pair[1]), acted, workers=self.jobs):
+            yield item, outcome
+
+    def _opened(self, items: Iterable[Item]) -> Iterator[tuple[Item, bytes | None]]:
+        """Yield items, standard input's frame by frame with their bytes."""
+        for item in items:
+            if item.source != STDIN or item.fault:
+                yield item, None
+                continue
+            number = 0
+            try:
+                for number, data in enumerate(frames(sys.stdin.buffer, max_pixels=self.max_pixels), 1):
+                    form = FORMATS[item.format] if item.format else recognise(data)
+                    yield framed(item, number, (form if form.writes else FORMATS["png"]).extension), data
+            except GirError as error:
+                yield replace(item, key=str(number + 1), fault=error), None
+
+    def _decode(self, opened: tuple[Item, bytes | None]) -> Job:
+        item, data = opened
+        if item.fault:
+            raise item.fault
+        if item.skipped:
+            return Job(item, [])
+        data = files.read(item.source) if data is None else data
+        read_header(data, max_pixels=self.max_pixels)
+        pages = decode_all(data, max_pixels=self.max_pixels, orient=self.upright)
+        return Job(item, pages, self._format(item, pages[0]), provenance.digest(data))
+
+    def _format(self, item: Item, image: Image) -> str:
+        """Return the name of the format to write: on standard output, unless chosen, the picture decides."""
+        if item.format is None or (item.target == STDOUT and not self.chosen):
+            return stdout_format(image)
+        return item.format
+
+    def _encode(self, result: Result) -> Written:
+        item = result.item
+        if item.skipped:
+            return Written(item)
+        image = result.pages[0]
+        encoded = encode(result.pages, self._format(item, image), self.saving, record=result.record)
+        if item.target != STDOUT:
+            files.write(item.target, encoded.data)
+        size = {"width": image.width, "height": image.height, "depth": image.depth}
+        notes = (*image.notes, *encoded.notes)
+        return Written(item, notes, size | result.facts, result.replay, encoded.data if item.target == STDOUT else b"")
+
+
+def tried(work: Callable[[Any], Any], thing: Any) -> Any:
+    """Return work(thing), or the fault: `thing` itself where it is one, or what `work` raises.
+
+    What is wrong with the command or the weights, and so with every image, is raised.
+    """
+    if isinstance(thing, GirError):
+        return thing
+    try:
+        return work(thing)
+    except (UsageError, WeightsError):
+        raise
+    except GirError as error:
+        return error
+
+
+def shared_out(work: Work, items: Sequence[Item], stages: Sequence[Stage]) -> Outcomes:
+    """Yield what `work.between` would, as it comes, from a process for each of `stages`, which all get as many items.
+
+    Raises what is wrong with the command or the weights, and GirError where a process died.
+    """
+    context = multiprocessing.get_context("spawn")
+    processes = {}
+    try:
+        for number, stage in enumerate(stages):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_serve, args=(theirs, work, items[number :: len(stages)], stage))
+            process.start()
+            theirs.close()  # so that its end is seen here when the process ends
+            processes[ours] = process
+        yield from _received(processes)
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.join()
+
+
+def _received(processes: dict[Connection, Any]) -> Outcomes:
+    running = dict(processes)
+    while running:
+        for connection in wait(list(running)):
+            try:
+                message = connection.recv()  # type: ignore[union-attr]
+            except EOFError:
+                process = running.pop(connection)  # type: ignore[call-overload]
+                process.join()
+                if process.exitcode:
+                    raise GirError(f"a worker process died (exit status {process.exitcode})") from None
+                continue
+            if isinstance(message, BaseException):
+                raise message
+            yield message
+
+
+def _serve(connection: Connection, work: Work, items: Sequence[Item], stage: Stage) -> None:
+    """Do `items` in a process of its own; what it says goes through `connection`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is told, too, and ends this one
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        for outcome in work.between(items, stage):
+            connection.send(outcome)
+    except GirError as error:
+        connection.send(error)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
