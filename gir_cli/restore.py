@@ -23,6 +23,7 @@ from gir_cli.devices import (
     use_threads,
 )
 from gir_cli.errors import GirError, UsageError
+from gir_cli.estimate import noise_level
 from gir_cli.image import Levels
 from gir_cli.models import Description
 from gir_cli.remembered import remembered
@@ -32,7 +33,6 @@ BAND = 16  # pixels over which neighbouring tiles are blended
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 30  # bytes of a forward pass on the CPU; larger tiles are no faster there
 SMALLEST_TILE = 64
-ENOUGH = 1 << 24  # pixels that the noise is estimated from at most
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
 
@@ -45,7 +45,8 @@ class Way:
 
     `tile` is a side in pixels, "off", or None for one chosen from free memory; `overlap` None is
     what the model needs for its tiles to agree. `noise_level` is for models that are told it, a
-    standard deviation in 8-bit levels; None estimates it from each picture.
+    standard deviation in 8-bit levels; None estimates it from each picture. Without `clip` the model
+    is given values beyond [0, 1] too, as published tables of denoising give them.
     """
 
     device: str = "auto"
@@ -57,6 +58,7 @@ class Way:
     tta: bool = False
     passes: int = 1
     noise_level: float | None = None
+    clip: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,6 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     rises = [np.ones(size), *(np.clip((position - edge) / band + 0.5, 0, 1) for edge in edges), np.zeros(size)]
     shares = [rises[i] - rises[i + 1] for i in range(len(extents))]
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
-
-
-def noise_level(pixels: Pixels) -> float:
-    """Return an estimate of the standard deviation of white noise in `pixels` (H, W, C), in 8-bit levels.
-
-    The median of the absolute diagonal Haar details, which the noise outnumbers edges in, divided by that of
-    the normal distribution (Donoho and Johnstone, 1994, Sec. 5). Texture counts as noise; pictures without
-    details, or of less than two rows or columns, have none. Of large pictures a part of the rows is looked at.
-    """
-    height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
-    step = 2 * (1 + height * width // ENOUGH)
-    found = [np.abs(_details(pixels[top : top + 2, :width])).ravel() for top in range(0, height, step)]
-    return 255 * float(np.median(np.concatenate(found))) / 0.6745 if width and found else 0.0
-
-
-def _details(pair: np.ndarray) -> np.ndarray:
-    """Return the diagonal Haar details of two rows."""
-    pair = np.clip(pair, 0, 1)
-    return (pair[0, ::2] - pair[1, ::2] - pair[0, 1::2] + pair[1, 1::2]) / 2
 
 
 def _transposed(pixels: Any) -> Any:
@@ -211,8 +194,8 @@ class Restorer:
 
         Of `Levels` only a band of tiles is in float at a time, and no more is needed beside `pixels` and
         `out`, but that further passes keep what is between them in float32. Values of the input beyond
-        [0, 1] are clipped first. Raises GirError if values of the input or, even in fp32, of the result are
-        not finite, or memory runs out at the smallest tile.
+        [0, 1] are clipped first, unless the way says otherwise. Raises GirError if values of the input or,
+        even in fp32, of the result are not finite, or memory runs out at the smallest tile.
         """
         return self.together([pixels], [out])[0]
 
@@ -276,7 +259,8 @@ class Restorer:
 
     def _mix(self, restored: np.ndarray, original: np.ndarray) -> None:
         """Mix `original` into `restored` by the strength asked for; both are overwritten."""
-        np.clip(original, 0, 1, out=original)
+        if self.way.clip:
+            np.clip(original, 0, 1, out=original)
         restored -= original
         restored *= np.float32(self.way.strength)
         restored += original
@@ -291,7 +275,7 @@ class Restorer:
         """Return `tiles` (N, h, w, 3) restored, the mean over their views if that is asked for."""
         if not np.isfinite(tiles).all():
             raise GirError("holds NaN or infinite values")
-        tiles = np.clip(tiles, 0, 1)
+        tiles = np.clip(tiles, 0, 1) if self.way.clip else tiles
         return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
 
     def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:

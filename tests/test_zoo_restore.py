@@ -12,7 +12,8 @@ from pictures import decoded, encoded
 from test_models import network
 
 from gir_cli.errors import UsageError
-from gir_cli.restore import Restorer, Way, noise_level
+from gir_cli.estimate import noise_level
+from gir_cli.restore import Restorer, Way
 from gir_cli.weights import Model
 
 
