@@ -18,7 +18,7 @@ class Catalog(Mapping[str, T]):
 
     The package's modules are imported at the first look-up, so that an empty catalogue costs
     nothing; a new member is one new file there with one `@CATALOG.add("name")`, which also
-    becomes the thing's own `name`.
+    becomes the thing's own `name`. A single module may be a whole catalogue.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -52,7 +52,8 @@ class Catalog(Mapping[str, T]):
             return
         self._filled = True
         package = importlib.import_module(self._package)
-        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        modules = pkgutil.iter_modules(getattr(package, "__path__", ()))  # a plain module has none
+        for module in sorted(modules, key=lambda m: m.name):
             importlib.import_module(f"{self._package}.{module.name}")
 
     def __getitem__(self, name: str) -> T:

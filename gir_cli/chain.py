@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from gir_cli.catalog import Catalog
 from gir_cli.errors import UsageError, nearest
 from gir_cli.ops import OPERATORS, Operator, physical_order
 from gir_cli.params import Field, params_of
@@ -117,20 +118,28 @@ def spell(value: Any) -> str:
 
 def step(text: str) -> Step:
     """Return the step that `text` (``name`` or ``name:key=value,…``) spells, or raise UsageError."""
+    return Step(*spelled(text, OPERATORS))
+
+
+def spelled(text: str, catalog: Catalog[Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a member of `catalog` and the values for its parameters that `text` spells.
+
+    Raises UsageError if there is no such member, or it has no such parameter or value.
+    """
     name, _, rest = text.partition(":")
-    declared = params_of(OPERATORS.find(name))
+    declared = params_of(catalog.find(name))
     values: dict[str, Any] = {}
     for place, item in enumerate(rest.split(",") if rest else ()):
         key, given, value = item.partition("=")
         if not given and place == 0:
-            key, value = next(iter(declared)), item
+            key, value = next(iter(declared), ""), item
         if key not in declared:
-            hint = nearest(key, list(declared)) or f" (it has {', '.join(declared)})"
+            hint = nearest(key, list(declared)) or f" (it has {', '.join(declared) or 'none'})"
             raise UsageError(f"{name} has no parameter '{key}'{hint}")
         if key in values:
             raise UsageError(f"{name}: {key} is given twice")
         values[key] = _value(value, declared[key], name)
-    return Step(name, values)
+    return name, values
 
 
 def _value(text: str, parameter: Field, owner: str) -> Any:
@@ -249,6 +258,29 @@ class Pipeline:
         return tuple(part for slot in (*first, *self.slots[self.shuffled :]) for part in slot.draw(rng))
 
 
+PICTURE = 627  # mean side of the pictures that tasks are made for, 768×512
+
+
+def in_crops(chain: Iterable[Step], side: int) -> Chain:
+    """Return the steps of `chain`, which is meant for whole pictures, as crops of side × side see them.
+
+    Bands and scratches are met in proportion to the side, drops to the area; and a crop sees only a part of
+    the depth ramp of haze.
+    """
+    share = min(side / PICTURE, 1.0)
+    met = {"holes": share, "scratch": share, "drops": share**2}
+    span = min(1.0, side / 448)
+
+    def seen(part: Step) -> Step:
+        if part.name in met:
+            return Step(part.name, {**part.values, "count": Interval(0, 2 * met[part.name] * part.values["count"])})
+        if part.name == "haze" and span < 1:
+            return Step(part.name, {**part.values, "top": Interval(0, 1 - span), "span": span})
+        return part
+
+    return tuple(seen(part) for part in chain)
+
+
 def gir_steps(height: int, width: int) -> Chain:
     """Return the ten trained types of GIR with their ranges, for pictures of height × width.
 
@@ -256,7 +288,7 @@ def gir_steps(height: int, width: int) -> Chain:
     crops get fewer, and some none; and a crop sees only a part of the depth ramp of haze.
     """
     side = math.sqrt(height * width)
-    few, many = (max(low, min(high, round(high * side / 627))) for low, high in ((0, 1), (1, 10)))
+    few, many = (max(low, min(high, round(high * side / PICTURE))) for low, high in ((0, 1), (1, 10)))
     span = min(1.0, side / 448)
     haze = "beta=0..1.8@weak,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
     return parse(
