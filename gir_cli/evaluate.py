@@ -8,15 +8,17 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from gir_cli import files
+from gir_cli.color import luma
 from gir_cli.errors import GirError, InputError
-from gir_cli.image import Image, decode
-from gir_cli.metrics import Undefined, quantised, scores
-from gir_cli.suite import SEED, RealTask, Task
+from gir_cli.image import decode
+from gir_cli.metrics import METRICS, Undefined, quantised, scores
+from gir_cli.suite import SEED, AnyTask, RealTask, Synthetic
 
 Restore = Callable[[np.ndarray], np.ndarray]
 Scores = dict[str, float]
@@ -28,8 +30,8 @@ QUICK = (8, 256)  # pictures, and side of their centres
 class Row:
     """One picture of one task: its scores before (`model` is "input") or after a model.
 
-    `key` names what the row was measured on: the SHA-256 of the clean file, the model's, and whether
-    only the centre was taken; a row with another key is another measurement.
+    `key` names what the row was measured on: a digest of the picture's file and of what was done to it, the
+    model's digest, the seed, and whether only the centre was taken; a row with another key is another measurement.
     """
 
     task: str
@@ -44,24 +46,40 @@ class Row:
         """What tells this row from others of a run."""
         return self.task, self.picture, self.model, self.key
 
+    @property
+    def purpose(self) -> tuple[str, str, str, str]:
+        """What the row is there for, whatever its picture's file held."""
+        return self.task, self.picture, self.model, self.key.partition(":")[2]
+
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture to measure: the clean pixels, the degraded ones, and a digest of the files they came from."""
+    """A picture to measure, known by a digest of its files and its task before it is made."""
 
     name: str
-    clean: np.ndarray
-    worse: np.ndarray
     digest: str
+    make: Callable[[], tuple[np.ndarray | None, np.ndarray]]
+
+    @cached_property
+    def pixels(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """What results are held against, None if nothing is, and what is restored: float32 (H, W, 3)."""
+        return self.make()
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """How pictures are measured: by which metrics, and whether only a few centres are."""
+    """How pictures are measured: by which metrics, each task's own if none, and whether only a few centres are."""
 
-    metrics: tuple[str, ...] = ("psnr",)
+    metrics: tuple[str, ...] = ()
     quick: bool = False
     seed: int = SEED
+
+
+def metrics_of(task: AnyTask, measuring: Measuring) -> tuple[str, ...]:
+    """Return the metrics that `task` is measured by: those asked for that it can be, else its own."""
+    blind = METRICS[task.metric].perfect is None
+    asked = [name for name in measuring.metrics if not blind or METRICS[name].perfect is None]
+    return tuple(asked) or (task.metric,)
 
 
 def pictures(folder: Path, measuring: Measuring) -> list[Path]:
@@ -74,39 +92,63 @@ def pictures(folder: Path, measuring: Measuring) -> list[Path]:
     return found[: QUICK[0]] if measuring.quick else found
 
 
-def synthetic(task: Task, folder: Path, measuring: Measuring) -> Iterator[Pair]:
-    """Yield the pairs that `task` makes of the clean pictures in `folder`, one at a time."""
+def pairs(task: AnyTask, data: Path | None, real_data: Path | None, measuring: Measuring) -> Iterator[Pair]:
+    """Yield what `task` makes of the clean pictures in `data`, or finds in its folder of `real_data`, one at a time.
+
+    Nothing where the folder is missing.
+    """
+    folder = real_data if isinstance(task, RealTask) else data
+    if folder is None:
+        return iter(())
+    return _real(task, folder, measuring) if isinstance(task, RealTask) else _synthetic(task, folder, measuring)
+
+
+def _synthetic(task: Synthetic, folder: Path, measuring: Measuring) -> Iterator[Pair]:
     for path in pictures(folder, measuring):
-        image, digest = _opened(path)
-        clean = _centre(image.pixels, measuring)
-        yield Pair(path.name, clean, task.degraded(clean, path.stem, measuring.seed), digest)
+        data = files.read(str(path))
+        yield Pair(path.name, _digest(data, str(task)), partial(_made, task, path, data, measuring))
 
 
-def real(task: RealTask, folder: Path, measuring: Measuring) -> Iterator[Pair]:
-    """Yield the pairs of `folder`/NAME: lq/STEM.* beside gt/STEM.*; nothing where the folder is missing."""
+def _made(task: Synthetic, path: Path, data: bytes, measuring: Measuring) -> tuple[np.ndarray, np.ndarray]:
+    return task.pair(_opened(path, data, measuring), path.stem, measuring.seed)
+
+
+def _real(task: RealTask, folder: Path, measuring: Measuring) -> Iterator[Pair]:
+    """Yield lq/STEM.* of the task's folder, beside gt/STEM.* if it has references."""
     top = folder / task.name
     if not (top / "lq").is_dir():
         return
-    references = {path.stem: path for path in pictures(top / "gt", Measuring())}
+    blind = METRICS[task.metric].perfect is None
+    references = {} if blind else {path.stem: path for path in pictures(top / "gt", Measuring())}
     for path in pictures(top / "lq", measuring):
-        if path.stem not in references:
+        if not blind and path.stem not in references:
             raise InputError(f"{path}: has no reference {path.stem}.* in {top / 'gt'}")
-        (worse, one), (clean, other) = _opened(path), _opened(references[path.stem])
-        if worse.pixels.shape != clean.pixels.shape:
-            raise InputError(f"{path}: its size is not that of its reference")
-        digest = hashlib.sha256((one + other).encode()).hexdigest()
-        yield Pair(path.name, _centre(clean.pixels, measuring), _centre(worse.pixels, measuring), digest)
+        both = (path,) if blind else (path, references[path.stem])
+        data = [files.read(str(each)) for each in both]
+        yield Pair(path.name, _digest(*data, str(task)), partial(_found, both, data, measuring))
 
 
-def _opened(path: Path) -> tuple[Image, str]:
+def _found(paths: Sequence[Path], data: Sequence[bytes], measuring: Measuring) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return what one file or two hold: the degraded picture, and the reference if there is one, in front of it."""
+    worse, *clean = (_opened(path, each, measuring) for path, each in zip(paths, data, strict=True))
+    if clean and worse.shape != clean[0].shape:
+        raise InputError(f"{paths[0]}: its size is not that of its reference")
+    return (clean[0] if clean else None), worse
+
+
+def _digest(*parts: str | bytes) -> str:
+    seen = hashlib.sha256()
+    for part in parts:
+        seen.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+    return seen.hexdigest()[:16]
+
+
+def _opened(path: Path, data: bytes, measuring: Measuring) -> np.ndarray:
+    """Return the pixels of file `path`, which holds `data`, or of its middle if only that is measured."""
     try:
-        data = files.read(str(path))
-        return decode(data), hashlib.sha256(data).hexdigest()
+        pixels = decode(data).pixels
     except GirError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def _centre(pixels: np.ndarray, measuring: Measuring) -> np.ndarray:
     if not measuring.quick:
         return pixels
     top, left = (max(size - QUICK[1], 0) // 2 for size in pixels.shape[:2])
@@ -114,7 +156,7 @@ def _centre(pixels: np.ndarray, measuring: Measuring) -> np.ndarray:
 
 
 def evaluate(
-    tasks: Iterable[Task | RealTask],
+    tasks: Iterable[AnyTask],
     data: Path | None,
     real_data: Path | None,
     models: Mapping[str, tuple[str, Restore]],
@@ -128,30 +170,57 @@ def evaluate(
     """
     known = {row.place: row for row in done}
     for task in tasks:
-        pairs = synthetic(task, data, measuring) if isinstance(task, Task) else real(task, real_data, measuring)
-        for pair in pairs:
+        metrics = metrics_of(task, measuring)
+        for pair in pairs(task, data, real_data, measuring):
             for name, (digest, restore) in {"input": ("", None), **models}.items():
-                key = f"{pair.digest[:16]}:{digest[:16]}:{measuring.seed}" + ":quick" * measuring.quick
+                key = f"{pair.digest}:{digest[:16]}:{measuring.seed}" + ":quick" * measuring.quick
                 row = Row(task.name, task.group, pair.name, name, key, {})
                 had = known.get(row.place)
-                if had is not None and had.scores.keys() >= set(measuring.metrics):
-                    yield had
+                if had is not None and had.scores.keys() >= set(metrics):
+                    yield replace(had, scores={metric: had.scores[metric] for metric in metrics})
                     continue
-                out = pair.worse if restore is None else restore(pair.worse)
-                border = task.border if isinstance(task, RealTask) else 0
-                yield Row(*row.place[:1], task.group, *row.place[1:], _scores(out, pair.clean, measuring, border))
+                clean, worse = pair.pixels
+                out = worse if restore is None else restored(task, worse, restore)
+                yield replace(row, scores=_scores(task, out, clean, metrics))
 
 
-def _scores(pixels: np.ndarray, clean: np.ndarray, measuring: Measuring, border: int) -> Scores:
-    found = scores(measuring.metrics, quantised(pixels), quantised(clean), border=border)
+def restored(task: AnyTask, worse: np.ndarray, restore: Restore) -> np.ndarray:
+    """Return what `restore` makes of `worse`; the luma of it, three times, for a gray task."""
+    out = restore(worse)
+    return luma(out)[..., None].repeat(3, 2) if task.gray else out
+
+
+def _scores(task: AnyTask, pixels: np.ndarray, clean: np.ndarray | None, metrics: Iterable[str]) -> Scores:
+    levels = quantised(pixels)
+    found = scores(metrics, levels, levels if clean is None else quantised(clean), border=task.border)
     return {name: math.nan if isinstance(score, Undefined) else score for name, score in found.items()}
 
 
+def outdated(rows: Iterable[Row], done: Iterable[Row]) -> int:
+    """Return how many of `rows` take the place of rows in `done` that were measured on other pictures."""
+    done = list(done)
+    had, known = {row.purpose for row in done}, {row.place for row in done}
+    return sum(row.purpose in had and row.place not in known for row in rows)
+
+
+def set_digest(rows: Iterable[Row]) -> dict[str, str]:
+    """Return for each task a digest of the inputs that `rows` were measured on: pictures, chain, seed, centres."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.model == "input":
+            keys[row.task].add(row.key)
+    return {task: _digest(*sorted(found)) for task, found in keys.items()}
+
+
 def means(rows: Iterable[Row], metric: str) -> dict[tuple[str, str], dict[str, float]]:
-    """Return the mean of `metric` over pictures: {(group, task): {model: mean}}, in the rows' order."""
+    """Return the mean of `metric` over pictures: {(group, task): {model: mean}}, in the rows' order.
+
+    Rows without that metric are passed over; pictures for which it has no value (NaN) leave the mean without one.
+    """
     found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[row.group, row.task][row.model].append(row.scores[metric])
+        if metric in row.scores:
+            found[row.group, row.task][row.model].append(row.scores[metric])
     return {
         task: {model: float(np.mean(values)) for model, values in by_model.items()} for task, by_model in found.items()
     }

@@ -12,7 +12,7 @@ from pictures import encoded, psnr
 from gir_cli.chain import apply, draw, parse
 from gir_cli.evaluate import Measuring, Row, evaluate, from_lines, group_means, means, to_line
 from gir_cli.rng import stream
-from gir_cli.suite import GROUPS, REAL, chosen, gir110
+from gir_cli.suite import GROUPS, SUITES, chosen, gir110
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def task(name):
 def test_there_are_a_hundred_tasks_in_nine_groups():
     sizes = {group: sum(task.group == group for task in gir110()) for group in "ABCDEFGHI"}
     assert sizes == {"A": 30, "B": 10, "C": 12, "D": 16, "E": 12, "F": 6, "G": 2, "H": 8, "I": 4}
-    assert {task.group for task in (*gir110(), *REAL)} == set(GROUPS)
+    assert {task.group for task in SUITES["gir110"]()} == set(GROUPS)
 
 
 def test_a_task_degrades_a_picture_the_same_way_each_time_and_each_picture_its_own(pixels):
@@ -133,6 +133,35 @@ def test_a_file_of_rows_lets_a_run_go_on(gir, clean, tmp_path):
     whole = gir(*run, "--tasks", "blur-1", "--tasks", "blur-2")
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 4
     assert whole.out == gir(*run[:-2], "--tasks", "blur-1", "--tasks", "blur-2").out
+
+
+def test_a_changed_pixel_is_noticed_and_said(gir, clean, tmp_path, photograph):
+    run = ["evaluate", "--data", clean, "-m", "none", "--baseline", "bilateral", "--tasks", "blur-1"]
+    run += ["--tasks", "blur-2", "-o", tmp_path / "rows.jsonl"]
+    assert "measured again" not in gir(*run).err
+    changed = photograph[:64, :96].copy()
+    changed[10, 20, 1] ^= 1
+    (clean / "a.png").write_bytes(encoded(changed))
+    again = gir(*run)
+    assert again.err.splitlines()[0] == "gir: 4 rows measured on other pictures are measured again"
+    assert "measured again" not in gir(*run).err
+    (clean / "a.png").write_bytes(encoded(photograph[:64, :96]))
+    assert "measured again" not in gir(*run).err, "the first rows are still there"
+    other_way = gir(*run, "--seed", "3")
+    assert "measured again" not in other_way.err
+
+
+def test_models_and_baselines_are_columns_of_which_the_best_is_bold(clean, monkeypatch):
+    from gir_cli.cli import judged, tables
+
+    shown = []
+    monkeypatch.setattr(tables, "show", lambda head, cells, caption, best=(): shown.append((head, cells, best)))
+    models = {"dim": ("d", lambda worse: worse * 0.4)}
+    rows = list(evaluate([task("noise-2"), task("jpeg-1")], clean, None, models))
+    judged.tell(judged.Scored(rows), as_json=False)
+    head, cells, best = shown[0]
+    assert head == ["group", "task", "input", "dim"]
+    assert best == [2, 2, 2, 2] and float(cells[0][2]) > float(cells[0][3])
 
 
 def test_shards_take_every_nth_task(gir, clean):

@@ -13,7 +13,11 @@ PACKAGE = ROOT / "gir_cli"
 LAYERS = {
     0: {"errors", "rng"},
     1: {"catalog", "params", "color", "resize"},
-    2: {"remembered", 
+    2: {
+        "estimate",
+        "html",
+        "baselines",
+        "remembered",
         "files",
         "image",
         "batch",
@@ -28,7 +32,7 @@ LAYERS = {
         "records",
     },
     3: {"device_chain", "device_ops", "devices", "models", "checkpoints", "weights", "restore", "data", "train"},
-    4: {"evaluate"},
+    4: {"lines", "verdicts", "evaluate"},
     5: {"cli", "__main__"},
     6: {"man"},
 }

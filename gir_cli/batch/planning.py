@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from gir_cli import files
 from gir_cli.batch.inputs import STDIN, Found, inputs
@@ -20,6 +20,7 @@ from gir_cli.image.formats import Format, by_extension, named
 from gir_cli.params import Checked, Param
 
 STDOUT = "-"
+Thing = TypeVar("Thing")
 _STREAMS = ("png", "pnm", "pam", "pfm")
 _FIELD = re.compile(r"\{(\w*)\}")
 
@@ -81,7 +82,7 @@ def plan(
     output = files.identity(places.path) if places.path else None
     items = [places.item(found) for operand in operands for found in inputs(operand, placing.recursive, output)]
     _refuse_collisions(items, placing)
-    return [_judged(item, placing, since) for item in _shard(items, placing.shard)]
+    return [_judged(item, placing, since) for item in shared(items, placing.shard)]
 
 
 def _check(operands: Sequence[str], placing: Placing) -> None:
@@ -248,13 +249,14 @@ def _said(item: Item) -> str:
     return f"{files.shown(item.source)} -> {files.shown(item.target)}"
 
 
-def _shard(items: list[Item], shard: str | None) -> list[Item]:
+def shared(things: Sequence[Thing], shard: str | None) -> Sequence[Thing]:
+    """Return the part of `things` that `shard`, K/N, takes: the K-th of every N; all if None."""
     if shard is None:
-        return items
+        return things
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"shard={shard} is not K/N with K from 1 to N")
-    return items[int(match[1]) - 1 :: int(match[2])]
+        raise UsageError(f"--shard={shard} is not K/N with K from 1 to N")
+    return things[int(match[1]) - 1 :: int(match[2])]
 
 
 def _judged(item: Item, placing: Placing, since: float) -> Item:
