@@ -21,7 +21,7 @@ from gir_cli.cli.places import DEFAULT_MODEL, cache, weights_places
 from gir_cli.cli.work import Job, Jobs, Result, shared_out, tried
 from gir_cli.errors import GirError, UsageError
 from gir_cli.image import Image, Saving, check_size, named, room
-from gir_cli.params import Checked, Param
+from gir_cli.params import Checked, Param, params_of
 
 if TYPE_CHECKING:
     from gir_cli.restore import Restorer
@@ -132,8 +132,8 @@ class Restoration:
     def _loaded(self) -> Restorer:
         from gir_cli.restore import Restorer, Way
 
-        named = {field.name: getattr(self.restoring, field.name) for field in fields(Way)}
-        return Restorer(self.weights, Way(**named | {"tile": _tile(self.restoring.tile)}), self.checks)
+        asked = {field.name: getattr(self.restoring, field.name) for field in fields(Way) if field.name in params_of(Restoring)}
+        return Restorer(self.weights, Way(**asked | {"tile": _tile(self.restoring.tile)}), self.checks)
 
     def _acted(
         self, group: list[tuple[Item, Job | GirError]], loading: Future[Restorer]
