@@ -209,20 +209,24 @@ class Mixture:
     """A distribution of chains: how many of `steps` act at once, and how often none does.
 
     `counts[k]` is the probability of k + 1 distinct steps, among pictures that are degraded at
-    all; `clean` is the share left untouched. Drawn steps keep the order of `steps`.
+    all; `clean` is the share left untouched. `weights` are how often each step comes beside others, all
+    alike if there are none. Drawn steps keep the order of `steps`.
     """
 
     steps: Chain
     counts: tuple[float, ...] = (1.0,)
     clean: float = 0.0
+    weights: tuple[float, ...] = ()
 
     def draw(self, rng: Rng) -> Chain:
         """Return the steps that act on one picture."""
         if rng.uniform() < self.clean:
             return ()
         count = 1 + int(np.searchsorted(np.cumsum(self.counts), rng.uniform()))
-        ranks = np.argsort(rng.uniform(size=len(self.steps)), kind="stable")[:count]
-        return tuple(self.steps[place] for place in sorted(ranks))
+        # Weighted draws without replacement: the first of exponential clocks (Efraimidis and Spirakis, 2006).
+        clocks = -np.log1p(-rng.uniform(size=len(self.steps))) / (self.weights or 1.0)
+        first = np.argsort(clocks, kind="stable")[:count]
+        return tuple(self.steps[place] for place in sorted(first))
 
 
 class Slot:
@@ -281,6 +285,10 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
     return tuple(seen(part) for part in chain)
 
 
+#: How often the trained types come beside each other: what most photographs suffer from most often.
+COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 2.0, "down": 1.5, "haze": 0.5, "dark": 0.5}
+
+
 def gir_steps(height: int, width: int) -> Chain:
     """Return the ten trained types of GIR with their ranges, for pictures of height × width.
 
@@ -294,17 +302,21 @@ def gir_steps(height: int, width: int) -> Chain:
     return parse(
         "rain:density=0..0.0012@weak,length=15..35,width=0.7..1.1,strength=0.4..0.7 "
         f"haze:{haze} dark:gamma=1..2.8@weak motion:length=0..21@weak blur:sigma=0..3@weak "
-        "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=95..10@weak "
+        "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=10..95 "
         f"holes:count={few}..{many},width=1..10"
     )
 
 
 def _gir(height: int, width: int) -> Distribution:
-    return Mixture(gir_steps(height, width), counts=(0.4, 0.3, 0.2, 0.1), clean=0.05)
+    return _common(gir_steps(height, width), (0.4, 0.3, 0.2, 0.1))
 
 
 def _multi(height: int, width: int) -> Distribution:
-    return Mixture(gir_steps(height, width), clean=0.05)
+    return _common(gir_steps(height, width), (1.0,))
+
+
+def _common(steps: Chain, counts: tuple[float, ...]) -> Mixture:
+    return Mixture(steps, counts, clean=0.05, weights=tuple(COMMON.get(step.name, 1.0) for step in steps))
 
 
 def _real_esrgan(height: int, width: int) -> Distribution:

@@ -247,6 +247,13 @@ def test_every_preset_draws_chains_that_spell_and_run(name, side):
         assert apply(operators, pixels, rng).shape == pixels.shape
 
 
+def test_weights_say_how_often_steps_come():
+    mixture, rng = Mixture(parse("rain blur noise"), weights=(1.0, 2.0, 5.0)), stream("weights")
+    names = [mixture.draw(rng)[0].name for _ in range(4000)]
+    shares = [names.count(name) / 4000 for name in ("rain", "blur", "noise")]
+    assert shares == pytest.approx([1 / 8, 2 / 8, 5 / 8], abs=0.03)
+
+
 def test_the_gir_preset_has_the_ten_trained_types_in_physical_order():
     names = [part.name for part in gir_steps(512, 768)]
     assert sorted(names) == sorted(TRAINED)

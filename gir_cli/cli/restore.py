@@ -132,7 +132,11 @@ class Restoration:
     def _loaded(self) -> Restorer:
         from gir_cli.restore import Restorer, Way
 
-        asked = {field.name: getattr(self.restoring, field.name) for field in fields(Way) if field.name in params_of(Restoring)}
+        asked = {
+            field.name: getattr(self.restoring, field.name)
+            for field in fields(Way)
+            if field.name in params_of(Restoring)
+        }
         return Restorer(self.weights, Way(**asked | {"tile": _tile(self.restoring.tile)}), self.checks)
 
     def _acted(
