@@ -4,6 +4,10 @@ Photographs are decoded once into one file of uint8 values that is mapped into m
 is a pure function of (seed, i): its crop, flips, chain and noise. No sampler, worker or generator
 state exists, so a resumed run, any number of workers and any number of processes see the same
 batches.
+
+Where samples are degraded on the device, workers make only crops and the plan of their chains; crop,
+chain, and all that is drawn on the host still depend on (seed, i) alone, random fields on the seed and
+the batch's address.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -23,12 +27,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gir_cli import files
-from gir_cli.chain import PRESETS, Mixture, apply, draw, parse, preset
+from gir_cli import device_chain, files
+from gir_cli.chain import PRESETS, Distribution, Mixture, apply, draw, parse, preset
 from gir_cli.errors import GirError, InputError
 from gir_cli.image import by_extension, decode, recognise
 from gir_cli.image.formats import MAGIC_LENGTH
-from gir_cli.rng import Rng, below, quick_stream
+from gir_cli.ops import Operator
+from gir_cli.rng import Rng, below, quick_stream, seed_of
 
 HELD_OUT = 32  # one photograph in so many is kept for validation
 
@@ -192,7 +197,8 @@ def quantised(pixels: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
-def mixture(distribution: str, side: int) -> Mixture:
+@lru_cache(maxsize=64)
+def mixture(distribution: str, side: int) -> Distribution:
     """Return what `distribution` draws for side × side crops: a preset's name, or a chain's text."""
     if distribution in PRESETS:
         return preset(distribution, side, side)
@@ -216,25 +222,38 @@ class Samples(Dataset):
     pairs: Pairs | None = None
     pairs_share: float = 0.5
 
-    def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
-        if self.pairs is not None and (
-            self.photographs is None or quick_stream(self.seed, self.role, index, "pair").uniform() < self.pairs_share
-        ):
-            # Two streams of one address cut both pictures at one place.
-            halves = (self.pairs.worse, self.pairs.clean)
-            worse, clean = (half.crop(quick_stream(self.seed, self.role, index), side) for half in halves)
-            return worse, clean
+    def drawn(self, index: int, side: int) -> tuple[np.ndarray, list[Operator], Rng]:
+        """Return what sample `index` is made of: clean uint8 (side, side, 3), its operators, and their stream."""
         rng = quick_stream(self.seed, self.role, index)
         clean = self.photographs.crop(rng, side)
-        operators = draw(mixture(self.distribution, side).draw(rng), rng)
+        return clean, draw(mixture(self.distribution, side).draw(rng), rng), rng
+
+    def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
+        if self._is_real(index):
+            # Two streams of one address cut both pictures at one place.
+            worse, clean = (
+                half.crop(quick_stream(self.seed, self.role, index), side)
+                for half in (self.pairs.worse, self.pairs.clean)
+            )
+            return worse, clean
+        clean, operators, rng = self.drawn(index, side)
         return quantised(apply(operators, clean.astype(np.float32) / np.float32(255), rng)), clean
+
+    def _is_real(self, index: int) -> bool:
+        """Say whether sample `index` is cut from a real pair."""
+        if self.pairs is None or self.photographs is None:
+            return self.pairs is not None
+        return quick_stream(self.seed, self.role, index, "pair").uniform() < self.pairs_share
 
     def __getitem__(self, address: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         first, count, side = address
-        pairs = [self.sample(index, side) for index in range(first, first + count)]
-        worse, clean = (np.stack(images).transpose(0, 3, 1, 2) for images in zip(*pairs, strict=True))
-        return torch.from_numpy(worse), torch.from_numpy(clean)  # channels last in memory, as networks like them
+        worse, clean = zip(*(self.sample(index, side) for index in range(first, first + count)), strict=True)
+        return stacked(worse), stacked(clean)
+
+    def pair(self, batch: tuple[torch.Tensor, torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (worse, clean) of an item, for training on `device`."""
+        return batch
 
 
 @dataclass(frozen=True)
@@ -260,7 +279,42 @@ class Sources:
         )
 
 
-def batches(samples: Samples, addresses: Iterable[tuple[int, int, int]], workers: int) -> Iterator:
+def stacked(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return images (H, W, 3) as one batch (N, 3, H, W), channels last in memory, as networks like them."""
+    return torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A batch that is not degraded yet: clean uint8 (N, 3, side, side), and how it will be."""
+
+    clean: torch.Tensor
+    stages: list[device_chain.Stage]
+    seed: int
+
+
+@dataclass(frozen=True)
+class DeviceSamples(Dataset):
+    """The batches of `samples`, degraded on the device where `pair` wants them."""
+
+    samples: Samples
+
+    def __getitem__(self, address: tuple[int, int, int]) -> Planned:
+        first, count, side = address
+        drawn = [self.samples.drawn(index, side) for index in range(first, first + count)]
+        clean, chains, rngs = zip(*drawn, strict=True)
+        seed = seed_of(self.samples.seed, self.samples.role, "fields", *address)
+        return Planned(stacked(clean), device_chain.planned(chains, rngs, side), seed)
+
+    def pair(self, batch: Planned, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (worse, clean) of an item, uint8 on `device`."""
+        clean = batch.clean.to(device, non_blocking=True)
+        generator = torch.Generator(device).manual_seed(batch.seed)
+        worse = device_chain.apply(batch.stages, clean.contiguous().float() / 255, generator)
+        return worse.clamp(0, 1).mul(255).round().byte(), clean
+
+
+def batches(samples: Samples | DeviceSamples, addresses: Iterable[tuple[int, int, int]], workers: int) -> Iterator:
     """Yield the batch at each address, in order, made by `workers` processes (0: this one)."""
     loader = DataLoader(
         samples,

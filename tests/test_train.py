@@ -14,7 +14,7 @@ import pytest
 import torch
 from pictures import encoded
 
-from gir_cli.data import Samples, Sources, batches, mixture, open_pairs, open_photographs
+from gir_cli.data import DeviceSamples, Samples, Sources, batches, mixture, open_pairs, open_photographs
 from gir_cli.errors import GirError, InputError, Unfinished, UsageError
 from gir_cli.image import decode
 from gir_cli.train import state
@@ -111,6 +111,29 @@ def test_workers_make_the_batches_of_one_process(photographs):
     for (worse, clean), (other_worse, other_clean) in zip(alone, shared, strict=True):
         assert torch.equal(worse, other_worse)
         assert torch.equal(clean, other_clean)
+
+
+def test_a_batch_for_the_device_is_one_of_the_same_samples(photographs):
+    samples = Samples(photographs, "gir", 3)
+    planned = DeviceSamples(samples)
+    worse, clean = planned.pair(planned[10, 16, 32], torch.device("cpu"))
+    known, known_clean = samples[10, 16, 32]
+    assert worse.dtype == torch.uint8
+    assert torch.equal(clean, known_clean)
+    again, _ = planned.pair(planned[10, 16, 32], torch.device("cpu"))
+    assert torch.equal(worse, again)
+    # Chains are the same, random fields are not: each picture is about as bad.
+    errors = [(images.double() - clean).square().mean((1, 2, 3)) for images in (worse, known)]
+    assert torch.corrcoef(torch.stack(errors))[0, 1] > 0.98
+
+
+def test_workers_plan_the_batches_of_one_process(photographs):
+    samples = DeviceSamples(Samples(photographs, "gir", 0))
+    addresses = [(8 * step, 8, 16) for step in range(3)]
+    alone, shared = list(batches(samples, addresses, 0)), list(batches(samples, addresses, 1))
+    for one, other in zip(alone, shared, strict=True):
+        pairs = (samples.pair(batch, torch.device("cpu")) for batch in (one, other))
+        assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
 
 
 def test_a_chain_is_a_distribution_in_which_every_step_acts():
@@ -224,9 +247,9 @@ def test_muon_is_for_hidden_kernels_only():
 # ---- runs
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_that_was_stopped_ends_with_the_same_bits(photographs, tmp_path, precision):
-    settings = dataclasses.replace(QUICK, precision=precision)
+@pytest.mark.parametrize(("precision", "place"), [("fp32", "cpu"), ("bf16", "cpu"), ("fp32", "device")])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(photographs, tmp_path, precision, place):
+    settings = dataclasses.replace(QUICK, precision=precision, degrade_on=place)
     straight = finished(settings, photographs, tmp_path / "straight")
     seen = []
 
@@ -269,12 +292,23 @@ def test_a_broken_checkpoint_is_passed_over(photographs, tmp_path):
 
 @pytest.mark.parametrize(
     ("changed", "says"),
-    [({"seed": 1}, "seed=0, not 1"), ({"loss": "l1"}, "loss="), ({"distribution": "multi"}, "distribution=gir")],
+    [
+        ({"seed": 1}, "seed=0, not 1"),
+        ({"loss": "l1"}, "loss="),
+        ({"distribution": "multi"}, "distribution=gir"),
+        ({"degrade_on": "device"}, "degrade_on=cpu, not device"),
+    ],
 )
 def test_another_run_is_not_taken_for_this_one(photographs, tmp_path, changed, says):
     finished(QUICK, photographs, tmp_path)
     with pytest.raises(UsageError, match=says):
         finished(dataclasses.replace(QUICK, **changed), photographs, tmp_path)
+
+
+def test_a_run_from_before_a_setting_is_taken_to_have_had_its_default(tmp_path):
+    old = dataclasses.asdict(QUICK) | {"data": "digest"}
+    del old["degrade_on"]
+    state.check_same_run(tmp_path, old, QUICK, "digest")
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(photographs, tmp_path):
@@ -304,6 +338,7 @@ def test_the_weights_say_how_they_came_to_be(photographs, tmp_path):
     record = load(tmp_path / "run/weights.safetensors").record
     assert record["name"] == "mine"
     assert record["train"]["distribution"] == "gir"
+    assert record["train"]["degrade_on"] == "cpu"
     assert record["train"]["steps_done"] == 12
     assert record["train"]["data_digest"] == photographs.digest
     assert record["train"]["photographs"] == 3
@@ -428,6 +463,7 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
         (["--time", "soon"], 2, "'soon' is no length of time"),
         (["--steps", "0"], 2, "--steps=0 is out of range"),
         (["--chain", "noise:sigma=x"], 2, "noise: sigma=x"),
+        (["--chain", "webp:30 snow", "--degrade-on", "device"], 2, "no device can do webp, snow;"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(gir, folder, tmp_path, more, status, says):

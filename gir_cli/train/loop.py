@@ -114,7 +114,7 @@ def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> 
     addresses = (run.ranks.share(address(step, run.settings)) for step in itertools.count(run.step))
     stream = batches(run.samples, addresses, run.limits.workers)
     while run.step < run.settings.steps:
-        loss = _updated(run, *clock.next(stream))
+        loss = _updated(run, *run.samples.pair(clock.next(stream), run.device))
         run.seconds = clock.before + clock.slice
         _fix_length(run, clock)
         last = run.step >= run.settings.steps

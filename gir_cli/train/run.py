@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gir_cli import __version__
-from gir_cli.data import Sources, psnr, to_float
+from gir_cli import __version__, device_chain
+from gir_cli.data import DeviceSamples, Samples, Sources, mixture, psnr, to_float
 from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
 from gir_cli.models import MODELS, Description
@@ -82,7 +82,8 @@ class Run:
         keep_freed_memory()
         self.settings, self.folder, self.limits, self.sources = settings, folder, limits, sources
         self.device, self.ranks = torch.device(limits.device), limits.ranks
-        self.samples, self.validation = sources.samples(settings.distribution, settings.seed, settings.pairs_share)
+        samples, self.validation = sources.samples(settings.distribution, settings.seed, settings.pairs_share)
+        self.samples = self._samples(samples)
         self.network = self._network().to(self.device)
         place_channels_last(self.network)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -95,6 +96,16 @@ class Run:
         self.skips = torch.zeros(2, dtype=torch.int64, device=self.device)
         self.best, self.parents = -math.inf, []
         self.teacher = self._teacher()
+
+    def _samples(self, samples: Samples) -> Samples | DeviceSamples:
+        if self.settings.degrade_on == "cpu":
+            return samples
+        if samples.pairs is not None:
+            raise UsageError("--degrade-on=device has nothing to do for --pairs; leave one of them out")
+        if self.device.type == "mps":
+            raise UsageError("--degrade-on=device needs 64-bit floats, which mps has not")
+        device_chain.check(mixture(self.settings.distribution, self.settings.largest))
+        return DeviceSamples(samples)
 
     def _network(self) -> nn.Module:
         """Return the network at its start; its weights depend on the seed alone."""

@@ -21,6 +21,9 @@ class Settings(Checked):
     model: Annotated[str, Param("backbone")] = "girnet"
     config: Annotated[str, Param("the backbone's settings, as width=32,blocks=2")] = ""
     distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
+    degrade_on: Annotated[
+        Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
+    ] = "cpu"
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
     loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr"], Param("what is made small")] = "charbonnier"
     fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
@@ -56,7 +59,19 @@ class Settings(Checked):
 
 
 #: Fields that must not change when a run is resumed.
-FIXED = ("model", "config", "distribution", "seed", "loss", "fft", "teacher", "teacher_share", "freeze", "pairs_share")
+FIXED = (
+    "model",
+    "config",
+    "distribution",
+    "degrade_on",
+    "seed",
+    "loss",
+    "fft",
+    "teacher",
+    "teacher_share",
+    "freeze",
+    "pairs_share",
+)
 
 #: Settings by the name of a recipe. "paper" is the one of GIR (Kong et al., 2024): Adam from 2e-4 to 1e-7, L1.
 RECIPES: dict[str, dict[str, Any]] = {

@@ -94,10 +94,12 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | 
 def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, data_digest: str) -> None:
     """Raise UsageError naming the first setting of run `folder` that must not change but did."""
     new = dataclasses.asdict(settings) | {"data": data_digest}
+    # A run begun before there was a setting had its default.
+    begun = dataclasses.asdict(Settings()) | dict(old)
     for name in (*FIXED, "data"):
-        if old[name] != new[name]:
+        if begun[name] != new[name]:
             raise UsageError(
-                f"{folder} was begun with {name}={old[name]}, not {new[name]};"
+                f"{folder} was begun with {name}={begun[name]}, not {new[name]};"
                 f" another -o with --start {folder}/best.safetensors goes on from its weights"
             )
 
