@@ -77,11 +77,12 @@ def apply(stages: Sequence[Stage], pixels: Tensor, generator: torch.Generator) -
 
     As in `chain.apply`, values are clipped between operators, and not after the last.
     """
+    pixels = pixels.clone()
     for stage in stages:
         samples = _on(stage.samples, pixels.device)
         twin = TWINS[stage.name](**{name: _on(value, pixels.device) for name, value in stage.fields.items()})
         chosen = pixels.index_select(0, samples).clamp(0, 1)
-        pixels = pixels.index_copy(0, samples, twin(chosen, generator))
+        pixels.index_copy_(0, samples, twin(chosen, generator))
     return pixels
 
 
