@@ -25,6 +25,7 @@ COMMANDS = {
     "info": "Say what an image or a weights file is.",
     "models": "List the weights that can be found.",
     "convert": "Turn weights that others published into gir's, or into another precision.",
+    "export": "Write a model for other runtimes, as .pt2 or ONNX.",
     "completion": "Print a completion script for a shell.",
 }
 

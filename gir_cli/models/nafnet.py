@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS, Description
@@ -45,12 +44,11 @@ def gate(x: Tensor) -> Tensor:
 def sliding_mean(x: Tensor, side: int, axis: int) -> Tensor:
     """Return the mean over each run of `side` values along `axis`, the outermost repeated to keep the size."""
     size = x.shape[axis]
-    if side >= size:
-        return x.mean(axis, keepdim=True).expand_as(x)
-    sums = functional.pad(x.float().cumsum(axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
-    means = (sums.narrow(axis, side, size - side + 1) - sums.narrow(axis, 0, size - side + 1)) / side
-    before, after = (side - 1) // 2, side // 2
-    return functional.pad(means, (before, after, 0, 0) if axis == -1 else (0, 0, before, after), mode="replicate")
+    side = torch.sym_min(side, size)
+    sums = x.float().cumsum(axis)
+    sums = torch.cat((torch.zeros_like(sums.narrow(axis, 0, 1)), sums), axis)
+    starts = (torch.arange(size, device=x.device) - (side - 1) // 2).clamp(0, size - side)
+    return (sums.index_select(axis, starts + side) - sums.index_select(axis, starts)) / side
 
 
 class Pool(nn.Module):
@@ -65,9 +63,12 @@ class Pool(nn.Module):
         self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.side or self.side >= max(x.shape[-2:]):
+        # An exported network is for large and small pictures alike; the local mean of a small one is that of the whole.
+        known = not torch.compiler.is_compiling()
+        if not self.side or (known and self.side >= max(x.shape[-2:])):
             return x.mean((-2, -1), keepdim=True)
-        return sliding_mean(sliding_mean(x, self.side, -1), self.side, -2).to(x.dtype)
+        rows = x.permute(0, 2, 3, 1)  # channels last, for sums and look-ups of whole pixels
+        return sliding_mean(sliding_mean(rows, self.side, 2), self.side, 1).permute(0, 3, 1, 2).to(x.dtype)
 
 
 class NafBlock(nn.Module):

@@ -64,7 +64,7 @@ def run(layers: nn.Sequential, x: Tensor) -> Tensor:
 def sigma_map(sigma: Tensor | float, x: Tensor) -> Tensor:
     """Return `sigma`, a number or a tensor that broadcasts to (N, 1, 1, 1), at every pixel of `x`."""
     sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    return sigma.expand(len(x), 1, *x.shape[-2:])
+    return sigma.expand(x.shape[0], 1, *x.shape[-2:])
 
 
 def _kernels(shapes: Shapes) -> list[tuple[int, ...]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 import torch
 from torch import Tensor
@@ -12,22 +13,34 @@ from torch.nn import functional
 REMEMBERED = 4  # masks and indices of so many sizes: a U-Net has that many
 
 
+def remembered(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Keep the latest results of `function`, but for a network that is being exported.
+
+    There sizes are symbols, and a tensor without values must not come back in a later run.
+    """
+    kept = lru_cache(maxsize=REMEMBERED)(function)
+
+    @wraps(function)
+    def call(*arguments: object) -> Tensor:
+        return function(*arguments) if torch.compiler.is_compiling() else kept(*arguments)
+
+    return call
+
+
 def cut(x: Tensor, side: int) -> Tensor:
     """Return the windows of a picture, row by row: (N, H, W, C) -> (N, windows, side², C)."""
-    number, height, width, channels = x.shape
-    grid = x.reshape(number, height // side, side, width // side, side, channels)
-    return grid.transpose(2, 3).reshape(number, -1, side * side, channels)
+    grid = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))
+    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def joined(windows: Tensor, height: int, width: int) -> Tensor:
     """Return the picture that `cut` made windows of: (N, windows, side², C) -> (N, H, W, C)."""
-    number, _, cells, channels = windows.shape
-    side = math.isqrt(cells)
-    grid = windows.reshape(number, height // side, width // side, side, side, channels)
-    return grid.transpose(2, 3).reshape(number, height, width, channels)
+    side = math.isqrt(windows.shape[2])
+    grid = windows.unflatten(2, (side, side)).unflatten(1, (height // side, width // side))
+    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def relative_index(side: int, device: torch.device) -> Tensor:
     """Return for each pair of pixels of a window, (side², side²), the row of the bias table that it has.
 
@@ -39,7 +52,7 @@ def relative_index(side: int, device: torch.device) -> Tensor:
         return (down * (2 * side - 1) + across).to(device)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def apart(height: int, width: int, side: int, shift: int, device: torch.device) -> Tensor:
     """Return where attention is cut after a cyclic shift: bool (windows, side², side²), true for pairs kept apart.
 
