@@ -7,9 +7,6 @@ look like.
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +18,7 @@ import torch
 from safetensors.torch import load as read_safetensors
 from torch import Tensor
 
+from gir_cli import records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
 from gir_cli.models.official import Official
@@ -29,8 +27,6 @@ from gir_cli.params import params_of
 LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "g_ema")
 PREFIXES = ("module.", "net.", "netG.", "model.")
-BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
-LONGEST = 4 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of a million
 SHOWN = 3  # names that a message lists
 
 
@@ -47,11 +43,7 @@ class Checkpoint:
 def read(path: Path) -> Any:
     """Return what checkpoint file `path` holds, or raise WeightsError; code in it is never run."""
     check_size(path)
-    with open(path, "rb") as file:
-        start = file.read(9)
-    if start[8:9] == b"{" or path.suffix == ".safetensors":
-        return safetensors(path)
-    return _pickled(path)
+    return safetensors(path) if records.is_safetensors(path) else _pickled(path)
 
 
 def check_size(path: Path) -> None:
@@ -64,58 +56,11 @@ def check_size(path: Path) -> None:
 
 def safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of safetensors file `path`, or raise WeightsError; the header is checked first."""
-    check_header(path)
+    records.header(path)
     try:
         return read_safetensors(path.read_bytes())
     except Exception as error:  # safetensors raises its own type for each kind of damage
-        raise WeightsError(f"{path}: damaged weights file ({_brief(error)})") from None
-
-
-def check_header(path: Path) -> dict[str, Any]:
-    """Return the header of safetensors file `path`; WeightsError if its tensors don't fill the file exactly.
-
-    Reads the header alone. Refused are names that come twice, unknown types, and shapes that do not
-    agree with the bytes they claim.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if 8 + length > size or length > LONGEST:
-            raise WeightsError(f"{path}: not a safetensors file, or cut short")
-        text = file.read(length)
-    try:
-        header = json.loads(text, object_pairs_hook=_once)
-        if not isinstance(header.get("__metadata__", {}), dict):
-            raise ValueError("its metadata is no mapping")
-        end = _filled({name: entry for name, entry in header.items() if name != "__metadata__"})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path}: damaged weights file ({_brief(error)})") from None
-    if end != size - 8 - length:
-        raise WeightsError(f"{path}: damaged weights file (holds {size - 8 - length} bytes of tensors, not {end})")
-    return header
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name comes twice in its header")
-    return found
-
-
-def _filled(entries: Mapping[str, Any]) -> int:
-    """Return the bytes that the tensors of a header take, or raise ValueError if they overlap or leave gaps."""
-    end = 0
-    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
-        shape, (start, stop) = entry["shape"], entry["data_offsets"]
-        if not all(type(side) is int and side >= 0 for side in shape):
-            raise ValueError(f"'{name}' has no shape")
-        if entry["dtype"] not in BITS:
-            raise ValueError(f"'{name}' is of the unknown type {entry['dtype']}")
-        if start != end or stop - start != math.prod(shape) * BITS[entry["dtype"]] // 8:
-            raise ValueError(f"the bytes of '{name}' are not where they should be")
-        end = stop
-    return end
+        raise WeightsError(f"{path}: damaged weights file ({records.brief(error)})") from None
 
 
 def _pickled(path: Path) -> Any:
@@ -139,15 +84,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             total = sum(part.file_size for part in archive.infolist())
     except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise WeightsError(f"{path}: damaged weights file ({_brief(error)})") from None
+        raise WeightsError(f"{path}: damaged weights file ({records.brief(error)})") from None
     if total > LARGEST or total > 16 * path.stat().st_size + (1 << 20):
         raise WeightsError(f"{path}: unpacks to {total} bytes, too many for a weights file")
-
-
-def _brief(error: Exception) -> str:
-    """Return the first sentence of an error in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:120]
 
 
 def tensors_of(found: Any) -> dict[str, Tensor]:

@@ -53,6 +53,7 @@ WEIGHTS_RECORD = (
     ("name", "what the weights are called"),
     ("model, config", "architecture and its settings"),
     ("scale", "how many times larger the result is"),
+    ("layout", "SHA-256 of the names and shapes of the tensors, by which changed files are refused early"),
     (
         "train",
         "how they came to be: distribution, data with digest and count, all settings, steps, seconds, program"

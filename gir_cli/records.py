@@ -1,44 +1,56 @@
-"""What can be known of weights without loading them: where they are, and the record in their header."""
+"""What can be known of weights without loading them: where they are, whether they are whole, and their record."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from gir_cli.errors import WeightsError
 
 FORMAT = 1
-LONGEST = 16 << 20  # bytes of a safetensors header
+LONGEST = 4 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of a million
 SUFFIX = ".safetensors"
+SUFFIXES = (SUFFIX, ".pth", ".pt", ".ckpt")  # the first counts where a folder has several of one name
+BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+PIECE = 1 << 20  # values that are looked at together
 
 
 def find(name: str, places: Iterable[Path]) -> Path:
     """Return the file of the weights called `name`: an explicit path, or NAME.safetensors in one of `places`.
 
-    Raises WeightsError naming every place that was searched.
+    A published checkpoint in one of them, NAME.pth or the like, is found too. Raises WeightsError naming
+    every place that was searched, or what `check` finds wrong.
     """
-    if "/" in name or name.endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
-        if not Path(name).is_file():
-            raise WeightsError(f"{name}: no such weights file")
+    path = _found(name, list(places))
+    check(path)
+    return path
+
+
+def _found(name: str, places: list[Path]) -> Path:
+    if "/" in name or name.endswith(SUFFIXES):
         return Path(name)
-    places = list(places)
-    for place in places:
-        if (path := place / f"{name}{SUFFIX}").is_file():
-            return path
+    candidates = (place / f"{name}{suffix}" for place in places for suffix in SUFFIXES)
+    if path := next((path for path in candidates if path.is_file()), None):
+        return path
     searched = ", ".join(str(place) for place in places)
     raise WeightsError(f"no weights are called '{name}' (searched: {searched})")
 
 
 def there(places: Iterable[Path]) -> dict[str, Path]:
-    """Return the weights files in `places` by name; where two share one, the first counts."""
+    """Return the weights files in `places` by name; where several share one, the first counts."""
     found: dict[str, Path] = {}
     for place in places:
-        for path in sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else ():
-            found.setdefault(path.name.removesuffix(SUFFIX), path)
+        for suffix in SUFFIXES:
+            for path in sorted(place.glob(f"*{suffix}")) if place.is_dir() else ():
+                found.setdefault(path.name.removesuffix(suffix), path)
     return found
 
 
@@ -48,25 +60,125 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def header(path: Path) -> dict[str, Any]:
-    """Return the safetensors header of file `path`: tensors by name, and `__metadata__`.
+def check(path: Path) -> None:
+    """Raise WeightsError if weights file `path` is not there, or is in safetensors form and damaged.
 
-    Reads no more than the header; raises WeightsError if there is none.
+    That is a header that lies, values that are not finite, or other tensors than its record was written
+    with. It is done here because importing torch takes longer, and more memory, than refusing a bad file
+    may; of files in other forms nothing is known without it.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    if not is_safetensors(path):
+        return
+    found = tensors(path)
+    if ours(path) and record(path).get("layout", layout(shapes(found))) != layout(shapes(found)):
+        raise WeightsError(f"{path}: its tensors have other names or shapes than its record was written with")
+    with open(path, "rb") as file:
+        file.seek(8 + struct.unpack("<Q", file.read(8))[0])
+        for name, entry in sorted(found.items(), key=_place):
+            if not _finite(file, entry["dtype"], math.prod(entry["shape"])):
+                raise WeightsError(f"{path}: '{name}' holds values that are not finite")
+
+
+def _finite(file: BinaryIO, kind: str, count: int) -> bool:
+    """Read the next `count` values of `file` and say whether they are finite."""
+    if kind not in FLOATS:
+        file.seek(count * BITS[kind] // 8, 1)
+        return True
+    for start in range(0, count, PIECE):
+        values = np.frombuffer(file.read(min(PIECE, count - start) * BITS[kind] // 8), FLOATS[kind])
+        # numpy has no bfloat16; all bits of its exponent stand for infinity or no number.
+        if not (np.isfinite(values) if kind != "BF16" else values & 0x7F80 != 0x7F80).all():
+            return False
+    return True
+
+
+def is_safetensors(path: Path) -> bool:
+    """Say whether file `path` claims to be in safetensors form."""
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{" or path.suffix == SUFFIX
+
+
+def ours(path: Path) -> bool:
+    """Say whether file `path` is one with a record of gir; WeightsError if its header is damaged."""
+    return is_safetensors(path) and "gir" in (header(path).get("__metadata__") or {})
+
+
+def header(path: Path) -> dict[str, Any]:
+    """Return the header of safetensors file `path`: tensors by name, and `__metadata__`.
+
+    Reads no more. WeightsError if it is no header, or the tensors don't fill the file exactly: refused are
+    names that come twice, unknown types, and shapes that do not agree with the bytes they claim.
     """
     try:
+        size = path.stat().st_size
         with open(path, "rb") as file:
             start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else LONGEST + 1
-            text = file.read(length) if length <= LONGEST else b""
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            text = file.read(length) if 8 + length <= size and length <= LONGEST else None
     except OSError as error:
         raise WeightsError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if length > LONGEST or len(text) < length or not isinstance(found, dict):
+    if text is None:
         raise WeightsError(f"{path}: not a safetensors file, or cut short")
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+        if not isinstance(found.get("__metadata__", {}), dict):
+            raise ValueError("its metadata is no mapping")
+        end = _filled({name: entry for name, entry in found.items() if name != "__metadata__"})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: damaged weights file ({brief(error)})") from None
+    if end != size - 8 - length:
+        raise WeightsError(f"{path}: damaged weights file (holds {size - 8 - length} bytes of tensors, not {end})")
     return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice in its header")
+    return found
+
+
+def _place(item: tuple[str, Mapping[str, Any]]) -> Any:
+    return item[1]["data_offsets"]
+
+
+def _filled(entries: Mapping[str, Any]) -> int:
+    """Return the bytes that the tensors of a header take, or raise ValueError if they overlap or leave gaps."""
+    end = 0
+    for name, entry in sorted(entries.items(), key=_place):
+        shape, (start, stop) = entry["shape"], entry["data_offsets"]
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError(f"'{name}' has no shape")
+        if entry["dtype"] not in BITS:
+            raise ValueError(f"'{name}' is of the unknown type {entry['dtype']}")
+        if start != end or stop - start != math.prod(shape) * BITS[entry["dtype"]] // 8:
+            raise ValueError(f"the bytes of '{name}' are not where they should be")
+        end = stop
+    return end
+
+
+def brief(error: Exception) -> str:
+    """Return the beginning of an error in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:120]
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    """Return what the header of safetensors file `path` says of each tensor."""
+    return {name: entry for name, entry in header(path).items() if name != "__metadata__"}
+
+
+def shapes(entries: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a header by name."""
+    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+
+
+def layout(shapes: Mapping[str, Iterable[int]]) -> str:
+    """Return the SHA-256, in hexadecimal, of the names and shapes of tensors."""
+    lines = (f"{name} {'x'.join(map(str, shape))}\n" for name, shape in sorted(shapes.items()))
+    return hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -82,12 +194,4 @@ def record(path: Path) -> dict[str, Any]:
 
 def parameters(path: Path) -> int:
     """Return the number of values in weights file `path`, or raise WeightsError."""
-    total = 0
-    for name, entry in header(path).items():
-        if name == "__metadata__":
-            continue
-        count = 1
-        for side in entry["shape"]:
-            count *= side
-        total += count
-    return total
+    return sum(math.prod(shape) for shape in shapes(tensors(path)).values())

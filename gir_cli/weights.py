@@ -116,9 +116,10 @@ def _reflected(batch: Tensor, axis: int, wanted: int) -> Tensor:
 
 def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write `tensors` and `record` to `path`, aside first, then renamed."""
+    layout = records.layout({name: tensor.shape for name, tensor in tensors.items()})
     data = write_tensors(
         {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-        {"gir": json.dumps({"format": records.FORMAT, **record})},
+        {"gir": json.dumps({"format": records.FORMAT, **record, "layout": layout})},
     )
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -136,8 +137,7 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
     """
     path = Path(path)
     checkpoints.check_size(path)
-    with open(path, "rb") as file:
-        ours = file.read(9)[8:] == b"{" and "gir" in (checkpoints.check_header(path).get("__metadata__") or {})
+    ours = records.ours(path)
     record, tensors = _ours(path) if ours else _official(path, settings)
     if ours and settings:
         raise UsageError(f"{path}: its record says what it is; no setting can change that")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import pytest
+import torch
 from pictures import ROOT, encoded
+from safetensors.torch import save_file
+from test_models import network
 
 
 def test_an_image_is_described_with_its_record(gir, png, tmp_path):
@@ -36,3 +41,39 @@ def test_models_are_looked_up_in_order(gir, tmp_path, monkeypatch, photograph):
     assert listed["gir-small"]["model"] == "girnet"
     assert listed["broken"]["error"]
     assert gir("models").out.splitlines()[0].startswith(b"broken\t?")
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.ckpt", "net.safetensors"])
+def test_published_weights_are_recognised_and_their_conversion_is_said(gir, tmp_path, name):
+    path, tensors = tmp_path / name, network("srresnet", scale=4).state_dict()
+    save_file(tensors, path) if name.endswith("safetensors") else torch.save({"params": tensors}, path)
+    facts = json.loads(gir("info", "--json", path).out)
+    assert (facts["kind"], facts["model"], facts["scale"]) == ("published weights", "srresnet", 4)
+    assert (facts["config"]["blocks"], facts["license"]) == (2, "Apache-2.0 (BasicSR)")
+    assert facts["parameters"] == sum(value.numel() for value in tensors.values())
+    assert facts["convert"] == f"gir convert {path} -o net.safetensors"
+
+
+def test_published_weights_are_found_and_listed_by_name(gir, tmp_path, monkeypatch, png):
+    monkeypatch.setenv("GIR_WEIGHTS", str(tmp_path))
+    torch.save({"params": network("dncnn").state_dict()}, tmp_path / "their.pth")
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "what.pt")
+    done = gir("models", "--json")
+    listed = {line["name"]: line for line in map(json.loads, done.out.splitlines())}
+    assert (listed["their"]["model"], listed["their"]["scale"]) == ("dncnn", 1)
+    assert listed["their"]["convert"].startswith("gir convert")
+    assert "no network that I know" in listed["what"]["error"]
+    assert "gir: their: as others published it; gir convert" in gir("models").err
+    assert gir("restore", "-m", "their", "-q", png, "-o", tmp_path / "out.png") == (0, b"", "")
+    shutil.copy(ROOT / "weights/gir-small.safetensors", tmp_path / "their.safetensors")
+    listed = {line["name"]: line for line in map(json.loads, gir("models", "--json").out.splitlines())}
+    assert listed["their"]["model"] == "girnet"
+
+
+def test_weights_that_cannot_be_used_are_one_line_and_status_3(gir, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"hello")
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "what.pth")
+    for name in ("bad.safetensors", "what.pth"):
+        done = gir("info", tmp_path / name)
+        assert (done.status, done.out) == (3, b"")
+        assert len(done.err.splitlines()) == 1

@@ -31,6 +31,7 @@ def test_help_loads_nothing_heavy(arguments):
     "arguments",
     [
         ["models"],
+        ["info", str(ROOT / "weights/gir-small.safetensors")],
         ["completion", "bash"],
         ["compare", "--help"],
         ["degrade", "--help"],

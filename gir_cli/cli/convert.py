@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gir_cli import files
+from gir_cli import files, records
 from gir_cli.cli.options import spread
 from gir_cli.cli.terminal import say
 from gir_cli.errors import UsageError, WeightsError
@@ -49,6 +49,7 @@ def convert(
     """
     target = _target(checkpoint, converting.output)
     settings = dict(_pair(text) for text in converting.set)
+    records.check(Path(checkpoint))
 
     from gir_cli.weights import load, save
 

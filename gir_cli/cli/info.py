@@ -3,50 +3,81 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gir_cli import files, provenance, records
-from gir_cli.errors import GirError, InputError
+from gir_cli.errors import GirError
 from gir_cli.image import MAX_PIXELS, decode, read_header
 
 EPILOG = """Examples:
 
   gir info out.png                       format, size, depth, profile, how it was restored
   gir info --json weights/gir-small.safetensors
+  gir info official.pth                  the network, its sizes, how to convert it
 """
+
+PICKLED = (b"PK", b"\x80\x02")  # torch's archives, and its files of old
 
 
 def info(
     operands: Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """Say what an image or a weights file is, and how it came to be."""
-    failed = False
+    """Say what an image or a weights file is, and how it came to be.
+
+    Weights that others published are recognised from the names and shapes of their tensors.
+    """
+    status = 0
     for path in operands:
         try:
             facts = {"file": files.shown(path), **_facts(path)}
         except GirError as error:
-            failed = True
+            status = status or error.status
             typer.echo(f"gir: {files.shown(path)}: {str(error).removeprefix(f'{path}: ')}", err=True)
             continue
         print(json.dumps(facts) if as_json else "\n".join(_lines(facts)))
-    return InputError.status if failed else 0
+    return status
 
 
 def _facts(path: str) -> dict[str, Any]:
-    data = files.read(path)
-    if data[8:9] == b"{" and not path.lower().endswith((".pgm", ".ppm")):
+    start = files.read(path, 9)
+    if start[8:] == b"{" and not path.lower().endswith((".pgm", ".ppm")):
         return _weights(Path(path))
-    return _image(data)
+    if start.startswith(PICKLED) or path.endswith(records.SUFFIXES):
+        return published(Path(path))
+    return _image(files.read(path))
 
 
 def _weights(path: Path) -> dict[str, Any]:
-    return {"kind": "weights", "sha256": records.digest(path), "parameters": records.parameters(path)} | records.record(
-        path
-    )
+    records.check(path)
+    if not records.ours(path):
+        return published(path)
+    facts = {"kind": "weights", "sha256": records.digest(path), "parameters": records.parameters(path)}
+    return facts | records.record(path)
+
+
+def published(path: Path) -> dict[str, Any]:
+    """Return what the weights are that others published as file `path`, and how they become ours.
+
+    Nothing in the file is run. Raises WeightsError if it is none that is known, or damaged.
+    """
+    records.check(path)
+
+    from gir_cli.weights import load
+
+    model = load(path)
+    known = {name: model.record[name] for name in ("model", "config", "scale", "license")}
+    return {
+        "kind": "published weights",
+        "sha256": model.digest,
+        "parameters": sum(value.numel() for value in model.network.state_dict().values()),
+        **known,
+        "convert": f"gir convert {shlex.quote(str(path))} -o {shlex.quote(path.stem)}.safetensors",
+    }
 
 
 def _image(data: bytes) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gir_cli import records
 from gir_cli.cli.places import DEFAULT_MODEL, weights_places
-from gir_cli.errors import WeightsError
+from gir_cli.cli.terminal import say
+from gir_cli.errors import GirError
 
 EPILOG = """Examples:
 
@@ -21,23 +23,40 @@ EPILOG = """Examples:
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
-    """List the weights that can be found, one a line: name, architecture, parameters, scale, file."""
+    """List the weights that can be found, one a line: name, architecture, parameters, scale, file.
+
+    Checkpoints that others published, .pth, .pt or .ckpt, are listed with what they are recognised as.
+    """
     for name, path in records.there(weights_places()).items():
         facts = _facts(name, path)
         if as_json:
             print(json.dumps(facts))
-        else:
-            mark = "*" if name == DEFAULT_MODEL else ""
-            print("\t".join(str(facts[key]) for key in ("name", "model", "parameters", "scale", "path")) + f"\t{mark}")
+            continue
+        mark = "*" if name == DEFAULT_MODEL else ""
+        print("\t".join(str(facts[key]) for key in ("name", "model", "parameters", "scale", "path")) + f"\t{mark}")
+        if facts["convert"]:
+            say(f"gir: {name}: as others published it; {facts['convert']} makes it quicker to load")
+        if facts["error"]:
+            say(f"gir: {facts['error']}")
     return 0
 
 
-def _facts(name: str, path: Any) -> dict[str, Any]:
-    facts = {"name": name, "model": "?", "parameters": "?", "scale": "?", "path": str(path), "error": None}
+def _facts(name: str, path: Path) -> dict[str, Any]:
+    facts = {"name": name, "model": "?", "parameters": "?", "scale": "?", "path": str(path)}
+    facts |= {"convert": None, "error": None}
     try:
-        record = records.record(path)
-        return (
-            facts | {key: record.get(key, "?") for key in ("model", "scale")} | {"parameters": records.parameters(path)}
-        )
-    except WeightsError as error:
+        found = _ours(path) if records.ours(path) else _published(path)
+    except GirError as error:
         return facts | {"error": str(error)}
+    return facts | {key: found[key] for key in facts if key in found}
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    record = records.record(path)
+    return {key: record[key] for key in ("model", "scale") if key in record} | {"parameters": records.parameters(path)}
+
+
+def _published(path: Path) -> dict[str, Any]:
+    from gir_cli.cli.info import published
+
+    return published(path)
