@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gir_cli import device_chain, files
 from gir_cli.chain import PRESETS, Distribution, Mixture, apply, draw, parse, preset
-from gir_cli.errors import GirError, InputError
+from gir_cli.errors import GirError, InputError, UsageError
 from gir_cli.image import by_extension, decode, recognise
 from gir_cli.image.formats import MAGIC_LENGTH
 from gir_cli.ops import Operator
@@ -198,12 +198,17 @@ def quantised(pixels: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def mixture(distribution: str, side: int) -> Distribution:
-    """Return what `distribution` draws for side × side crops: a preset's name, or a chain's text."""
+def mixture(distribution: str, side: int, counts: tuple[float, ...] = ()) -> Distribution:
+    """Return what `distribution` draws for side × side crops: a preset's name, or a chain's text.
+
+    `counts[k]` is the probability of k + 1 steps of a chain; all act if there are none. Presets know their own.
+    """
+    if distribution in PRESETS and counts:
+        raise UsageError(f"--counts is for a --chain; {distribution} has its own")
     if distribution in PRESETS:
         return preset(distribution, side, side)
     chain = parse(distribution)
-    return Mixture(chain, counts=(0.0,) * (len(chain) - 1) + (1.0,))
+    return Mixture(chain, counts or (0.0,) * (len(chain) - 1) + (1.0,))
 
 
 @dataclass(frozen=True)
@@ -221,12 +226,13 @@ class Samples(Dataset):
     role: str = "train"
     pairs: Pairs | None = None
     pairs_share: float = 0.5
+    counts: tuple[float, ...] = ()
 
     def drawn(self, index: int, side: int) -> tuple[np.ndarray, list[Operator], Rng]:
         """Return what sample `index` is made of: clean uint8 (side, side, 3), its operators, and their stream."""
         rng = quick_stream(self.seed, self.role, index)
         clean = self.photographs.crop(rng, side)
-        return clean, draw(mixture(self.distribution, side).draw(rng), rng), rng
+        return clean, draw(mixture(self.distribution, side, self.counts).draw(rng), rng), rng
 
     def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
@@ -270,11 +276,13 @@ class Sources:
         digests += [self.pairs.worse.digest, self.pairs.clean.digest] if self.pairs else []
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    def samples(self, distribution: str, seed: int, pairs_share: float) -> tuple[Samples, Samples]:
+    def samples(
+        self, distribution: str, seed: int, pairs_share: float = 0.5, counts: tuple[float, ...] = ()
+    ) -> tuple[Samples, Samples]:
         """Return (training samples, validation samples); they share no picture unless there is only one."""
         kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
         return tuple(
-            Samples(photographs, distribution, seed, role, pairs, pairs_share)
+            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts)
             for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
         )
 

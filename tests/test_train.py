@@ -181,6 +181,18 @@ def write_pairs(place, photograph, worsen):
     return place
 
 
+def test_some_steps_of_a_chain_may_act():
+    drawn = mixture("blur:sigma=1 noise:sigma=0..50 jpeg:quality=10|20", 32, (0.5, 0.5))
+    rng = np.random.RandomState(0)
+    assert {len(drawn.draw(rng)) for _ in range(50)} == {1, 2}
+
+
+@pytest.mark.parametrize("text", ["0.5", "a", "0.5,-0.5,1", "1,1"])
+def test_counts_that_are_no_probabilities_are_refused(text):
+    with pytest.raises(UsageError, match="counts="):
+        Settings(counts=text)
+
+
 # ---- losses
 
 

@@ -23,7 +23,7 @@ from gir_cli.train import state
 from gir_cli.train.distributed import ALONE, Ranks, total
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
-from gir_cli.train.settings import Settings, address, averaging, sides
+from gir_cli.train.settings import Settings, address, averaging, probabilities, sides
 from gir_cli.weights import built, config_of, load
 
 PATIENCE = 10  # updates in a row that may be skipped for not being finite
@@ -82,7 +82,9 @@ class Run:
         keep_freed_memory()
         self.settings, self.folder, self.limits, self.sources = settings, folder, limits, sources
         self.device, self.ranks = torch.device(limits.device), limits.ranks
-        samples, self.validation = sources.samples(settings.distribution, settings.seed, settings.pairs_share)
+        samples, self.validation = sources.samples(
+            settings.distribution, settings.seed, settings.pairs_share, probabilities(settings)
+        )
         self.samples = self._samples(samples)
         self.network = self._network().to(self.device)
         place_channels_last(self.network)

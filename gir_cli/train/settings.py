@@ -21,6 +21,7 @@ class Settings(Checked):
     model: Annotated[str, Param("backbone")] = "girnet"
     config: Annotated[str, Param("the backbone's settings, as width=32,blocks=2")] = ""
     distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
+    counts: Annotated[str, Param("how often 1, 2, … steps of a chain act, as 0.5,0.3,0.2; all do if not given")] = ""
     degrade_on: Annotated[
         Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
     ] = "cpu"
@@ -51,6 +52,7 @@ class Settings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         sides(self)
+        probabilities(self)
 
     @property
     def largest(self) -> int:
@@ -63,6 +65,7 @@ FIXED = (
     "model",
     "config",
     "distribution",
+    "counts",
     "degrade_on",
     "seed",
     "loss",
@@ -97,6 +100,17 @@ def sides(settings: Settings) -> list[int]:
         found = [0]
     if not all(8 <= side <= 4096 and side % 8 == 0 for side in found):
         raise UsageError(f"patches={settings.patches} is no list of multiples of 8 up to 4096, such as 64,64,128")
+    return found
+
+
+def probabilities(settings: Settings) -> tuple[float, ...]:
+    """Return the probabilities of one, two, … steps of the chain acting, or none; UsageError if they are no such."""
+    try:
+        found = tuple(float(part) for part in settings.counts.split(",")) if settings.counts else ()
+    except ValueError:
+        found = (-1.0,)
+    if found and not (min(found) >= 0 and math.isclose(sum(found), 1, abs_tol=1e-6)):
+        raise UsageError(f"counts={settings.counts} is no list of probabilities with the sum 1, such as 0.5,0.3,0.2")
     return found
 
 
