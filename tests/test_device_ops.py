@@ -221,6 +221,15 @@ def test_pictures_wait_for_each_other_where_that_saves_stages():
     ]
 
 
+def test_twins_keep_to_their_device_and_never_wait_for_it():
+    rngs = [stream(place) for place in range(60)]
+    chains = [draw_chain(preset("gir", SIDE, SIDE).draw(rng), rng) for rng in rngs]
+    stages = planned(chains, rngs, SIDE)
+    assert {stage.name for stage in stages} == {part.name for part in gir_steps(SIDE, SIDE)}
+    # Tensors there have no values: one that was asked for, or one from elsewhere, would be an error.
+    assert apply(stages, torch.empty(60, 3, SIDE, SIDE, device="meta"), None).shape == (60, 3, SIDE, SIDE)
+
+
 def test_all_ten_trained_types_have_a_twin():
     check(preset("gir", 64, 64))
     assert {part.name for part in gir_steps(64, 64)} <= set(TWINS)
