@@ -149,7 +149,8 @@ def _understood(official: Official, names: dict[str, Tensor]) -> tuple[dict[str,
     try:
         renamed = official.renamed(names)
         shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-        return renamed, official.sizes(shapes) if official.knows(shapes) else {}
+        sizes = official.sizes(shapes) if official.knows(shapes) else {}
+        return renamed, sizes and sizes | official.aside(names)
     except (LookupError, ValueError, ZeroDivisionError, RuntimeError):
         return names, {}
 

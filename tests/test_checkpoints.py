@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -139,6 +140,23 @@ def test_buffers_of_another_size_and_kernels_without_use_are_no_hindrance(tmp_pa
     assert load(written(tmp_path / "swinir.pth", swinir)).record["model"] == "swinir"
     promptir = network("promptir").state_dict() | {"chnl_reduce1.weight": torch.zeros(4, 4, 1, 1)}
     assert load(written(tmp_path / "promptir.pth", promptir)).record["model"] == "promptir"
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_swinir_does_not_shift_where_its_training_pictures_were_one_window(tmp_path, shifted):
+    made = network("swinir", shift="yes" if shifted else "no")
+    tensors = made.state_dict()
+    for layer, block in itertools.product((0, 1), (0, 1)):
+        place = f"layers.{layer}.residual_group.blocks.{block}"
+        tensors[f"{place}.attn.relative_position_index"] = torch.zeros(16, 16, dtype=torch.int64)
+        if block and shifted:  # the published code registers a mask for blocks that shift, and for no others
+            tensors[f"{place}.attn_mask"] = torch.zeros(4, 16, 16)
+    model = load(written(tmp_path / "net.pth", tensors))
+    shifts = [block.shift for group in model.network.layers for block in group.residual_group.blocks]
+    assert shifts == ([0, 2, 0, 2] if shifted else [0, 0, 0, 0])
+    batch = batch_for(made)
+    with torch.no_grad():
+        assert torch.equal(model.network(batch), made(batch))
 
 
 def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from pictures import decoded, encoded
-from test_models import network
+from test_models import SMALL, network
 
+from gir_cli import restore
 from gir_cli.errors import UsageError
 from gir_cli.estimate import noise_level
+from gir_cli.models import MODELS
 from gir_cli.restore import Restorer, Way
-from gir_cli.weights import Model
+from gir_cli.weights import Model, built, config_of, save
 
 
 @pytest.fixture
@@ -37,6 +39,17 @@ def test_tiles_of_enlarging_models_give_the_same_as_the_whole(published, pixels,
     tiled = Restorer(path, Way(tile=48, precision="fp32", device="cpu"))(pixels)
     assert whole.shape == (70 * scale, 90 * scale, 3)
     assert np.abs(whole - tiled).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["ffdnet", "fdncnn"])
+def test_tiles_of_models_that_are_told_the_noise_give_the_same_as_the_whole(published, pixels, name):
+    path, pixels = published(name), pixels[:71, :90]
+    for level in (None, 20):
+        whole, tiled = (
+            Restorer(path, Way(tile=tile, precision="fp32", device="cpu", noise_level=level))(pixels)
+            for tile in ("off", 48)
+        )
+        assert np.abs(whole - tiled).max() < 1e-5
 
 
 def test_alpha_is_enlarged_with_the_picture(gir, photograph, published):
@@ -106,3 +119,46 @@ def test_a_blind_model_refuses_a_noise_level(published):
 def test_a_published_checkpoint_works_in_a_pipe(gir, photograph, published):
     out = gir("restore", "-m", published("srvgg", scale=2), stdin=encoded(photograph[:30, :40])).out
     assert decoded(out).shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("level", [None, 20])
+def test_a_gray_file_is_denoised_from_end_to_end(gir, photograph, published, level):
+    path, gray = published("ffdnet", channels=1), photograph[:41, :57, 1]
+    told = [] if level is None else ["--noise-level", level]
+    given = cv2.imencode(".png", gray)[1].tobytes()
+    done = gir("restore", "-m", path, "--precision", "fp32", *told, stdin=given)
+    back = cv2.imdecode(np.frombuffer(done.out, np.uint8), cv2.IMREAD_UNCHANGED)
+    batch = torch.from_numpy(gray / np.float32(255))[None, None]
+    sigma = (noise_level(batch[0].permute(1, 2, 0).numpy()) if level is None else level) / 255
+    expected = Model(network("ffdnet", channels=1), {})(batch, sigma=sigma)[0, 0].numpy()
+    assert back.shape == gray.shape
+    assert np.abs(back - 255 * expected).max() < 0.51
+    assert ("noise level estimated as" in done.err) == (level is None)
+
+
+def test_a_blind_denoiser_works_from_end_to_end(gir, photograph, published):
+    path, picture = published("dncnn"), photograph[:41, :57]
+    back = decoded(gir("restore", "-m", path, "--precision", "fp32", stdin=encoded(picture)).out)
+    batch = torch.from_numpy(picture / np.float32(255)).permute(2, 0, 1)[None]
+    expected = Model(network("dncnn"), {})(batch)[0].permute(1, 2, 0).numpy()
+    assert np.abs(back - 255 * expected).max() < 0.51
+    done = gir("restore", "-m", path, "--noise-level", "15", stdin=encoded(picture))
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.endswith("--noise-level=15: this model is blind; it is not told the noise\n")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_runs_in_bf16_and_channels_last_where_that_is_fast_and_agrees(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "fast_precision", lambda device: torch.bfloat16)
+    made, path = built(name, SMALL[name]), tmp_path / "w.safetensors"
+    save(path, made.state_dict(), {"model": name, "config": config_of(made), "scale": 1})
+    restorer = Restorer(path, Way(device="cpu"))
+    assert restorer.precision == torch.bfloat16
+    kernels = [layer.weight for layer in restorer.model.network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+def test_a_model_that_disagrees_in_bf16_runs_in_fp32(published, monkeypatch):
+    monkeypatch.setattr(restore, "fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(restore, "AGREEMENT", 200)
+    assert Restorer(published("srresnet"), Way(device="cpu")).precision == torch.float32

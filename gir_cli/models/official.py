@@ -21,13 +21,15 @@ class Official:
 
     `keys` are all there, and none of `absent`; `sizes` gives the configuration that names and shapes
     show. `renamed` first turns names of other generations into this network's and leaves out what is
-    computed anew, such as masks. `license` is the terms of the code the weights were published with.
+    computed anew, such as masks; `aside` gives the settings that show in what it leaves out. `license`
+    is the terms of the code the weights were published with.
     """
 
     keys: tuple[str, ...]
     sizes: Callable[[Shapes], dict[str, Any]]
     absent: tuple[str, ...] = ()
     renamed: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    aside: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda names: {}
     license: str = ""
 
     def missing(self, names: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -36,6 +37,9 @@ class SwinirConfig(Checked):
     ] = "none"
     features: Annotated[int, Param("channels of the up-sampling layers", 1, 1024)] = 64
     scale: Annotated[int, Param("how many times larger the result is", 1, 8)] = 1
+    shift: Annotated[
+        Literal["yes", "no"], Param("whether every second block shifts its windows; no if trained on single windows")
+    ] = "yes"
     img_range: Annotated[float, Param("what white is inside: 1, or 255 for JPEG", 1e-3, 1e5)] = 1.0
     channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
@@ -113,7 +117,7 @@ class Group(nn.Module):
 
     def __init__(self, config: SwinirConfig, depth: int, heads: int) -> None:
         super().__init__()
-        half = config.window // 2
+        half = config.window // 2 if config.shift == "yes" else 0
         made = (SwinBlock(config, heads, half if number % 2 else 0) for number in range(depth))
         self.residual_group = nn.Module()
         self.residual_group.blocks = nn.Sequential(*made)
@@ -137,6 +141,12 @@ def enlarger(features: int, scale: int) -> nn.Sequential:
 def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
     """Leave out what follows from the size of the picture; it is computed when needed."""
     return without(tensors, "attn_mask", "relative_position_index")
+
+
+def _unshifted(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell from the tables that files may keep: there are no masks where the training pictures were one window."""
+    kept = {name.rpartition(".")[2] for name in names if ".blocks.1." in name}
+    return {"shift": "no"} if "relative_position_index" in kept and "attn_mask" not in kept else {}
 
 
 def _upsampler(shapes: Shapes, channels: int) -> dict[str, Any]:
@@ -189,6 +199,7 @@ class Swinir(nn.Module):
         keys=("conv_first.weight", "layers.0.residual_group.blocks.0.attn.qkv.weight", "norm.weight"),
         renamed=_renamed,
         sizes=_sizes,
+        aside=_unshifted,
         license="Apache-2.0 (SwinIR)",
     )
 
