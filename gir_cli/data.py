@@ -28,12 +28,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gir_cli import device_chain, files
-from gir_cli.chain import PRESETS, Distribution, Mixture, apply, draw, parse, preset
+from gir_cli.chain import PRESETS, Chain, Distribution, Mixture, apply, draw, in_crops, parse, preset
 from gir_cli.errors import GirError, InputError, UsageError
 from gir_cli.image import by_extension, decode, recognise
 from gir_cli.image.formats import MAGIC_LENGTH
 from gir_cli.ops import Operator
 from gir_cli.rng import Rng, below, quick_stream, seed_of
+from gir_cli.suite import task_called
 
 HELD_OUT = 32  # one photograph in so many is kept for validation
 
@@ -199,16 +200,24 @@ def quantised(pixels: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def mixture(distribution: str, side: int, counts: tuple[float, ...] = ()) -> Distribution:
-    """Return what `distribution` draws for side × side crops: a preset's name, or a chain's text.
+    """Return what `distribution` draws for side × side crops: a preset's name, single:TASK, or a chain's text.
 
-    `counts[k]` is the probability of k + 1 steps of a chain; all act if there are none. Presets know their own.
+    `counts[k]` is the probability of k + 1 steps of a chain; all act if there are none. Others know their own.
     """
-    if distribution in PRESETS and counts:
+    kind, _, name = distribution.partition(":")
+    if counts and (distribution in PRESETS or kind == "single"):
         raise UsageError(f"--counts is for a --chain; {distribution} has its own")
     if distribution in PRESETS:
         return preset(distribution, side, side)
+    if kind == "single":
+        return all_of(in_crops(parse(task_called(name).chain), side))
     chain = parse(distribution)
-    return Mixture(chain, counts or (0.0,) * (len(chain) - 1) + (1.0,))
+    return Mixture(chain, counts) if counts else all_of(chain)
+
+
+def all_of(chain: Chain) -> Mixture:
+    """Return the distribution in which every step of `chain` acts."""
+    return Mixture(chain, counts=(0.0,) * (len(chain) - 1) + (1.0,))
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,16 @@ def _verdict(group: str, model: str, progress: np.ndarray) -> Verdict:
     """Return the verdict for `progress` (tasks, 1 + RESAMPLES)."""
     with np.errstate(over="ignore"):
         relative = 1 / (1 + np.exp(-progress))
-    shares = (_share(found) for found in (progress >= 0, progress >= 1, relative))
     first, third = np.quantile(relative[:, 0], (0.25, 0.75))
-    return Verdict(group, model, len(progress), *shares, (float(first), float(third)))
+    return Verdict(
+        group,
+        model,
+        len(progress),
+        ar=_share(progress >= 0),
+        er=_share(progress >= 1),
+        rpr=_share(relative),
+        quartiles=(float(first), float(third)),
+    )
 
 
 def _share(found: np.ndarray) -> Share:

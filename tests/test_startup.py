@@ -37,6 +37,8 @@ def test_help_loads_nothing_heavy(arguments):
         ["degrade", "--help"],
         ["restore", "--help"],
         ["train", "--help"],
+        ["evaluate", "--help"],
+        ["lines", "--help"],
         ["degrade", "--list"],
     ],
     ids=" ".join,

@@ -495,7 +495,7 @@ def test_the_papers_recipe_gives_defaults_that_options_override(gir, folder, tmp
 
 def test_a_single_task_is_a_mode(gir, folder, tmp_path):
     done = gir(*arguments(folder, tmp_path / "run", "--dry-run", "--mode", "single:noise-2"))
-    assert "distribution\tnoise:sigma=25\n" in done.out.decode()
+    assert "distribution\tsingle:noise-2\n" in done.out.decode()
 
 
 def test_the_command_learns_from_pairs_alone(gir, tmp_path, photograph):

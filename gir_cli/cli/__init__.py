@@ -21,6 +21,7 @@ COMMANDS = {
     "restore": "Restore images with one model.",
     "train": "Train a backbone on chains of degradations.",
     "evaluate": "Score models on a suite of tasks, or restored images against references.",
+    "lines": "Make the lines by which evaluate takes AR and ER.",
     "compare": "Say how far images are from a reference.",
     "info": "Say what an image or a weights file is.",
     "models": "List the weights that can be found.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +131,7 @@ def _limits(training: Training) -> Limits:
     if device == "cuda" and ranks.count > 1:
         device = f"cuda:{ranks.local}"
     return Limits(
-        _seconds(training.time), _seconds(training.stop_after), device, training.workers, training.compile, ranks
+        seconds(training.time), seconds(training.stop_after), device, training.workers, training.compile, ranks
     )
 
 
@@ -166,20 +168,14 @@ def _settings(training: Training, settings: Settings) -> Settings:
         raise UsageError("no run folder; name one with -o")
     if training.mode and training.chain:
         raise UsageError("--mode and --chain exclude each other")
-    distribution = _of_mode(training.mode) if training.mode else training.chain
-    return dataclasses.replace(settings, distribution=distribution or settings.distribution)
+    if training.mode and training.mode.startswith("single:"):
+        task_called(training.mode.removeprefix("single:"))
+    elif training.mode and training.mode not in PRESETS:
+        raise UsageError(f"--mode={training.mode} is none of {', '.join(PRESETS)}, single:TASK")
+    return dataclasses.replace(settings, distribution=training.chain or training.mode or settings.distribution)
 
 
-def _of_mode(mode: str) -> str:
-    """Return the distribution that a mode means: a preset, or the chain of the suite's task TASK for single:TASK."""
-    if mode.startswith("single:"):
-        return task_called(mode.removeprefix("single:")).chain
-    if mode not in PRESETS:
-        raise UsageError(f"--mode={mode} is none of {', '.join(PRESETS)}, single:TASK")
-    return mode
-
-
-def _seconds(text: str | None) -> float | None:
+def seconds(text: str | None) -> float | None:
     """Return the seconds that a text such as 90s, 25m or 8h spells."""
     if text is None:
         return None
@@ -190,10 +186,11 @@ def _seconds(text: str | None) -> float | None:
 
 
 class Stop:
-    """Becomes true when SIGINT or SIGTERM has come, so that a run ends with its state saved."""
+    """Becomes true when SIGINT or SIGTERM has come, or `after` seconds have passed, so that state can be saved."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: float | None = None) -> None:
         self.status = 0
+        self.until = time.monotonic() + (math.inf if after is None else after)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
@@ -201,7 +198,7 @@ class Stop:
         self.status = 128 + number
 
     def __call__(self) -> bool:
-        return bool(self.status)
+        return bool(self.status) or time.monotonic() > self.until
 
 
 def _about(training: Training) -> dict[str, Any]:
@@ -247,11 +244,9 @@ def _show(reports: Any, training: Training, leads: bool) -> None:
                 print(json.dumps(dataclasses.asdict(report)), flush=True)
             elif bar is not None:
                 bar.total, bar.n = report.steps, report.step
-                bar.set_postfix_str(
-                    f"loss {report.loss:.4f}, {report.images_per_second:.0f} images/s, {_score(report)}"
-                )
+                bar.set_postfix_str(f"loss {report.loss:.4f}, {report.images_per_second:.0f} images/s, {score(report)}")
             elif report.valid is not None and not training.quiet:
-                say(f"step {report.step} of {report.steps}: {report.images_per_second:.0f} images/s, {_score(report)}")
+                say(f"step {report.step} of {report.steps}: {report.images_per_second:.0f} images/s, {score(report)}")
     finally:
         if bar is not None:
             bar.close()
@@ -267,7 +262,8 @@ def _board(training: Training) -> Any:
     return SummaryWriter(training.output)
 
 
-def _score(report: Any) -> str:
+def score(report: Any) -> str:
+    """Return a report's validation for people, or what it waits for."""
     if report.valid is None:
         return f"waiting {report.waiting:.0%}"
     return f"validation {report.valid:.2f} dB (input {report.valid_input:.2f})"

@@ -67,9 +67,12 @@ def _table(text: str) -> list[dict[str, str]]:
 
 
 def _line(row: Mapping[str, str]) -> Line:
-    numbers = {name: float(row[name]) for name in ("input", "acceptance", "excellence")}
-    words = {name: row[name] for name in ("task", "metric", "images", "recipe", "version")}
-    return Line(**words, **numbers)
+    return Line(
+        row["task"],
+        row["metric"],
+        *(float(row[name]) for name in ("input", "acceptance", "excellence")),
+        *(row[name] for name in ("images", "recipe", "version")),
+    )
 
 
 def written(lines: Iterable[Line]) -> str:

@@ -58,7 +58,7 @@ class Compressed:
         if not self.gray:
             return clean, through(clean, ".jpg", settings)
         plane = np.rint(255 * video_luma(clean)) / np.float32(255)
-        return tuple(three.repeat(3, 2) for three in (plane, through(plane, ".jpg", settings)))
+        return plane.repeat(3, 2), through(plane, ".jpg", settings).repeat(3, 2)
 
 
 @dataclass(frozen=True)
