@@ -47,7 +47,7 @@ def sheet(images: Sequence[np.ndarray], names: Sequence[str], *, crops: int = 3,
     colours = [np.broadcast_to(np.clip(image, 0, 1), (*image.shape[:2], 3)).astype(np.float32) for image in images]
     errors = [np.abs(colour - colours[0]).mean(2, keepdims=True) for colour in colours[1:]]
     zoom = _zoom(colours[0], side)
-    boxes = _differing(sum(errors), side // zoom, side * 2 // 3 // zoom, min(crops, len(FRAMES)))
+    boxes = differing(sum(errors), side // zoom, side * 2 // 3 // zoom, min(crops, len(FRAMES)))
     if _scale(colours[0], side) >= zoom:  # the whole image is as large as its parts would be
         boxes = []
     lines = max(name.count("\n") for name in names) + 1
@@ -102,7 +102,7 @@ def _enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
 # ---- what to show
 
 
-def _differing(error: np.ndarray, width: int, height: int, count: int) -> list[Box]:
+def differing(error: np.ndarray, width: int, height: int, count: int) -> list[Box]:
     """Return up to `count` boxes that do not overlap, with the most `error` (H, W, 1) first."""
     height, width = min(height, error.shape[0]), min(width, error.shape[1])
     upto = cv2.integral(error[..., 0])

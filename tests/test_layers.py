@@ -14,8 +14,8 @@ LAYERS = {
     0: {"errors", "rng"},
     1: {"catalog", "params", "color", "resize"},
     2: {
+        "page",
         "estimate",
-        "html",
         "baselines",
         "remembered",
         "files",

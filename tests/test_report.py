@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from gir_cli.errors import InputError
-from gir_cli.report import FRAMES, GAP, SIDE, Box, _differing, _gain, _shortened, sheet
+from gir_cli.report import FRAMES, GAP, SIDE, Box, _gain, _shortened, differing, sheet
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_the_images_themselves_are_on_the_sheet(pixels, blurred):
 def test_a_change_is_found_framed_and_its_scale_told(pixels):
     changed = pixels.copy()
     changed[100:140, 200:260] = 0
-    box = _differing(np.abs(changed - pixels).mean(2, keepdims=True), 160, 106, 1)[0]
+    box = differing(np.abs(changed - pixels).mean(2, keepdims=True), 160, 106, 1)[0]
     assert box.top <= 100 and box.top + box.height >= 140
     assert box.left <= 200 and box.left + box.width >= 260
     made = sheet([pixels, changed], ["a", "b"])
@@ -39,7 +39,7 @@ def test_a_change_is_found_framed_and_its_scale_told(pixels):
 def test_parts_do_not_overlap_and_lie_inside(pixels, blurred):
     error = np.abs(pixels - blurred).mean(2, keepdims=True)
     seen = np.zeros(error.shape[:2], int)
-    boxes = _differing(error, 100, 70, 3)
+    boxes = differing(error, 100, 70, 3)
     for box in boxes:
         part = box.of(seen)
         assert part.shape == (70, 100)

@@ -15,10 +15,11 @@ import typer
 from gir_cli import files, records
 from gir_cli.baselines import BASELINES, baseline
 from gir_cli.batch.planning import shared
-from gir_cli.cli import judged
+from gir_cli.cli import judged, showcase
 from gir_cli.cli.judged import Scored
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import DEFAULT_MODEL, weights_places
+from gir_cli.cli.showcase import Source
 from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
 from gir_cli.evaluate import Measuring, Row, from_lines, outdated, to_line
@@ -32,6 +33,7 @@ EPILOG = """Examples:
 
   gir evaluate --data Kodak24/ --tasks A                  the default model on 30 single degradations
   gir evaluate --data Kodak24/ -m a.safetensors -m b.safetensors --baseline nlm -o rows.jsonl
+  gir evaluate --data Kodak24/ --real Real/ --html report.html
   gir evaluate --suite denoise --data CBSD68/             as published tables make their noise
   gir evaluate --data Kodak24/ --quick --min psnr=25,ar=0.5     for tests: exit status 4 if short
   gir evaluate restored/ references/ --metric psnr --metric ssim
@@ -66,6 +68,7 @@ class Evaluating(Checked):
     min: Annotated[
         tuple[str, ...], Param("status 4 if the last model has less, mean over tasks, as psnr=25,ar=0.5")
     ] = ()
+    html: Annotated[str | None, Param("write a report with plots and crops, one file", metavar="FILE")] = None
     json: Annotated[bool, Param("print means and verdicts as JSON Lines")] = False
     quiet: Annotated[bool, Param("no progress bar")] = False
 
@@ -86,7 +89,7 @@ def evaluate(
     for name in evaluating.metric:
         METRICS.find(name)
     thresholds = [_threshold(part) for text in evaluating.min for part in text.split(",")]
-    scored = _pairs(*operands, evaluating) if operands else _suite(evaluating)
+    scored = _pairs(operands[0], operands[1], evaluating) if operands else _suite(evaluating)
     if not scored.rows:
         raise InputError("nothing was measured: the folders of the tasks are not there")
     judged.tell(scored, as_json=evaluating.json)
@@ -109,18 +112,22 @@ def _threshold(text: str) -> tuple[str, float]:
 
 
 def _suite(evaluating: Evaluating) -> Scored:
-    """Return the rows of the chosen tasks, those in the output file taken as they are."""
+    """Return the rows of the chosen tasks, those in the output file taken as they are; write the report."""
     tasks = _tasks(evaluating)
     lines = read_lines(Path(evaluating.lines) if evaluating.lines else None)
     measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed)
     target = evaluating.output
     had = from_lines(files.read(target).decode().splitlines()) if target and os.path.exists(target) else []
     models = {**_baselines(evaluating), **_models(evaluating)}
-    folders = [Path(folder) if folder else None for folder in (evaluating.data, evaluating.real)]
-    rows = list(_kept(measured(tasks, *folders, models, measuring, had), had, evaluating))
+    data, real = (Path(folder) if folder else None for folder in (evaluating.data, evaluating.real))
+    rows = list(_kept(measured(tasks, data, real, models, measuring, had), had, evaluating))
     if count := outdated(rows, had):
         say(f"gir: {count} rows measured on other pictures are measured again")
-    return Scored(rows, tasks, lines, evaluating.quick)
+    scored = Scored(rows, tasks, lines, evaluating.quick)
+    if evaluating.html and rows:
+        text = showcase.report(f"gir evaluate: {evaluating.suite}", scored, Source(data, real, models, measuring))
+        files.write(evaluating.html, text.encode())
+    return scored
 
 
 def _kept(found: Iterator[Row], had: list[Row], evaluating: Evaluating) -> Iterator[Row]:
@@ -141,7 +148,7 @@ def _tasks(evaluating: Evaluating) -> tuple[AnyTask, ...]:
         raise UsageError("nothing to measure: name clean images with --data, real tasks with --real, or two operands")
     if not any(evaluating.real if isinstance(task, RealTask) else evaluating.data for task in tasks):
         raise UsageError("no task is left to measure")
-    return shared(tasks, evaluating.shard)
+    return tuple(shared(tasks, evaluating.shard))
 
 
 def _models(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
@@ -174,6 +181,8 @@ def _pairs(restored: str, reference: str, evaluating: Evaluating) -> Scored:
     from gir_cli.image import decode
     from gir_cli.metrics import quantised, scores
 
+    if evaluating.html:
+        raise UsageError("--html is a report of a suite; gir compare A B -o sheet.png shows pictures")
     rows = []
     for name, one, other in _matched(Path(restored), Path(reference)):
         try:

@@ -89,7 +89,7 @@ def tell(scored: Scored, *, as_json: bool) -> None:
     for verdict in scored.verdicts if as_json else ():
         print(json.dumps({**_finite(asdict(verdict)), "of": scored.asked[verdict.group]}))
     if not as_json:
-        tables.show(*_verdict_cells(scored), f"{LINES}; {coverage(scored)}")
+        tables.show(*verdict_cells(scored), f"{LINES}; {coverage(scored)}")
 
 
 def _print_means(metric: str, shown: Means) -> None:
@@ -119,7 +119,8 @@ def _best(metric: str, models: list[str], by_model: Mapping[str, float]) -> int 
     return 2 + values.index(max(values) if rises(METRICS[metric]) else min(values))
 
 
-def _verdict_cells(scored: Scored) -> tuple[list[str], list[list[str]]]:
+def verdict_cells(scored: Scored) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of verdicts."""
     rows = [
         [
             verdict.group,
