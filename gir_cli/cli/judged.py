@@ -165,7 +165,7 @@ def hold(scored: Scored, name: str, least: float) -> None:
     model = scored.models[-1]
     if name in SHARES:
         if not scored.counting:
-            raise UsageError(f"--min={name}={least:g}: {coverage(scored)} it can be taken")
+            raise UsageError(f"--min={name}={least:g}: there is none {coverage(scored)}")
         reached = next(getattr(v, name).value for v in scored.verdicts if (v.group, v.model) == ("all", model))
     elif name in scored.metrics:
         reached = group_means(scored.table(name))["all"][model]
