@@ -170,6 +170,19 @@ def test_shards_take_every_nth_task(gir, clean):
     assert sorted(named) == sorted(task.name.encode() for task in gir110() if task.group == "F")
 
 
+def test_processes_that_torchrun_starts_share_the_tasks_and_a_file(gir, clean, tmp_path, monkeypatch):
+    run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "F", "-o", tmp_path / "rows.jsonl"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        assert gir(*run).status == 0
+    count = len((tmp_path / "rows.jsonl").read_text().splitlines())
+    assert count == 2 * sum(task.group == "F" for task in gir110())
+    monkeypatch.delenv("RANK")
+    assert gir(*run).out == gir(*run[:-2]).out
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == count
+
+
 def test_a_threshold_that_is_missed_is_status_4(gir, clean):
     run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "jpeg-1"]
     assert gir(*run, "--min", "psnr=10").status == 0

@@ -18,7 +18,7 @@ from gir_cli.batch.planning import shared
 from gir_cli.cli import judged, showcase
 from gir_cli.cli.judged import Scored
 from gir_cli.cli.options import spread
-from gir_cli.cli.places import DEFAULT_MODEL, weights_places
+from gir_cli.cli.places import DEFAULT_MODEL, launched, weights_places
 from gir_cli.cli.showcase import Source
 from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
@@ -62,7 +62,9 @@ class Evaluating(Checked):
     quick: Annotated[bool, Param("8 images and the 256x256 pixels in their middle")] = False
     seed: Annotated[int, Param("seed of the degradations", 0, 2**63)] = SEED
     output: Annotated[str | None, Param("keep a row per image, task and model there; run again to go on")] = None
-    shard: Annotated[str | None, Param("K/N takes the K-th of every N tasks")] = None
+    shard: Annotated[str | None, Param("K/N takes the K-th of every N tasks; torchrun gives each process its own")] = (
+        None
+    )
     device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Param("arithmetic of the models")] = "auto"
     min: Annotated[
@@ -148,7 +150,7 @@ def _tasks(evaluating: Evaluating) -> tuple[AnyTask, ...]:
         raise UsageError("nothing to measure: name clean images with --data, real tasks with --real, or two operands")
     if not any(evaluating.real if isinstance(task, RealTask) else evaluating.data for task in tasks):
         raise UsageError("no task is left to measure")
-    return tuple(shared(tasks, evaluating.shard))
+    return tuple(shared(tasks, evaluating.shard or launched()))
 
 
 def _models(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from gir_cli import files, records
 from gir_cli.batch.planning import shared
 from gir_cli.cli.options import spread
-from gir_cli.cli.places import DEFAULT_MODEL, cache, weights_places
+from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.terminal import say
 from gir_cli.cli.train import Stop, score, seconds
 from gir_cli.errors import Unfinished, UsageError
@@ -40,13 +40,15 @@ class Lining(Checked):
     """What lines are made of, and where they are kept."""
 
     train: Annotated[tuple[str, ...], Param("folder of photographs to train on; may be repeated", metavar="DIR")] = ()
-    data: Annotated[str | None, Param("folder of clean images that lines are measured on", metavar="DIR")] = None
+    data: Annotated[str, Param("folder of clean images that lines are measured on", metavar="DIR")] = ""
     real: Annotated[str | None, Param("folder of real tasks, NAME/lq and maybe NAME/gt", metavar="DIR")] = None
-    output: Annotated[str | None, Param(f"folder that keeps every network, and {TABLE}")] = None
+    output: Annotated[str, Param(f"folder that keeps every network, and {TABLE}", metavar="DIR")] = ""
     tasks: Annotated[tuple[str, ...], Param("a task or a group, A to I or real; may be repeated")] = ()
     model: Annotated[str | None, Param("the general model, from which excellence starts")] = None
     quick: Annotated[bool, Param("measure 8 images and the 256x256 pixels in their middle")] = False
-    shard: Annotated[str | None, Param("K/N takes the K-th of every N tasks")] = None
+    shard: Annotated[str | None, Param("K/N takes the K-th of every N tasks; torchrun gives each process its own")] = (
+        None
+    )
     stop_after: Annotated[str | None, Param("end after so long, as 50m; status 75, run again to go on")] = None
     device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
     workers: Annotated[int, Param("processes that make samples", 0, 256)] = 1
@@ -63,7 +65,7 @@ def lines(lining: Lining = Lining(), budget: Budget = Budget()) -> int:
     a folder, or their folders be put together. Real tasks are not trained on: acceptance is the input, and
     excellence the best excellence network of group A, or without references the clean images' score.
     """
-    tasks = shared(_checked(lining), lining.shard)
+    tasks = shared(_checked(lining), lining.shard or launched())
     making = _making(lining, budget)
     stop = Stop(seconds(lining.stop_after))
     tell = (lambda line: None) if lining.quiet else say

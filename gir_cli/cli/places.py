@@ -16,6 +16,12 @@ def weights_places() -> list[Path]:
     return [*given, shipped, _home("XDG_DATA_HOME", ".local/share") / "weights"]
 
 
+def launched() -> str | None:
+    """Return the shard, K/N, that torchrun gives to this process; None without it."""
+    rank, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    return f"{int(rank) + 1}/{size}" if rank.isdecimal() and size.isdecimal() else None
+
+
 def cache() -> Path:
     """Return the folder for what can be made again."""
     return _home("XDG_CACHE_HOME", ".cache")

@@ -17,6 +17,12 @@ from gir_cli.metrics import METRICS, rises
 from gir_cli.report import differing
 from gir_cli.suite import GROUPS
 
+HOW = (
+    "A synthetic task makes clean pictures worse, by operators in the order of its name, the same way each time:"
+    " what is drawn depends on the seed, the task and the picture's name alone. A model is given the worse picture"
+    " and nothing else. Scores are of the result as a file of 8 bits; means are over pictures, then over tasks."
+    " Real tasks are photographs as they are, with a reference or, by niqe, without."
+)
 SIDE = 128  # of the crops
 FULL = {"dB": 6.0}  # difference at which a heat map's colour is full, by unit; else the largest there is
 
@@ -33,7 +39,7 @@ class Source:
 
 def report(title: str, scored: Scored, source: Source) -> str:
     """Return the text of the page. `source` makes its pictures, three for a group, anew."""
-    parts = [page.heading("Protocol")]
+    parts = [page.heading("Protocol", HOW)]
     parts += [page.words(caption(scored, metric)) for metric in scored.metrics]
     parts += _verdicts(scored)
     for metric in scored.metrics:

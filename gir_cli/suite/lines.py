@@ -68,10 +68,14 @@ def _table(text: str) -> list[dict[str, str]]:
 
 def _line(row: Mapping[str, str]) -> Line:
     return Line(
-        row["task"],
-        row["metric"],
-        *(float(row[name]) for name in ("input", "acceptance", "excellence")),
-        *(row[name] for name in ("images", "recipe", "version")),
+        task=row["task"],
+        metric=row["metric"],
+        input=float(row["input"]),
+        acceptance=float(row["acceptance"]),
+        excellence=float(row["excellence"]),
+        images=row["images"],
+        recipe=row["recipe"],
+        version=row["version"],
     )
 
 
