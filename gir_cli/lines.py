@@ -39,7 +39,7 @@ class Making:
     """What lines are made of and where: `folder` keeps every network, TASK/ROLE/weights.safetensors."""
 
     photographs: Photographs
-    data: Path | None
+    data: Path
     real: Path | None
     folder: Path
     general: Path
@@ -51,26 +51,28 @@ class Making:
 def trained(task: Task, making: Making, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Report]:
     """Train the task's two networks, as far as they are not there yet, and yield reports.
 
-    Raises Unfinished, state saved, as training does, and UsageError if a network there had another budget.
+    Raises Unfinished, state saved, as training does, and UsageError if a network there had another budget or start.
     """
     for role in ROLES:
         place = making.folder / task.name / role
         settings = making.budget.settings(task, role, making.general)
-        if (place / DONE).exists():
-            _check_same(place / DONE, settings, making.photographs.digest)
-            continue
         start = making.general if role == "excellence" else None
+        if (place / DONE).exists():
+            _check_same(place / DONE, settings, making.photographs.digest, start)
+            continue
         about = {"name": f"{task.name} {role}"}
         yield from train(settings, Sources(making.photographs), place, making.limits, about, start, interrupted)
         for checkpoint in state.checkpoints(place):  # hundreds of networks would leave gigabytes
             shutil.rmtree(checkpoint)
 
 
-def _check_same(weights: Path, settings: Settings, digest: str) -> None:
-    made = records.record(weights)["train"]
-    for name, value in {**dataclasses.asdict(settings), "data_digest": digest}.items():
-        if made[name] != value:
-            raise UsageError(f"{weights}: was made with {name}={made[name]}, not {value}; begin in another folder")
+def _check_same(weights: Path, settings: Settings, digest: str, start: Path | None) -> None:
+    record = records.record(weights)
+    there = {**record["train"], "parents": record["parents"]}
+    wanted = {"data_digest": digest, "parents": [records.digest(start)] if start else []}
+    for name, value in {**dataclasses.asdict(settings), **wanted}.items():
+        if there[name] != value:
+            raise UsageError(f"{weights}: was made with {name}={there[name]}, not {value}; begin in another folder")
 
 
 def made(task: AnyTask, making: Making, done: Iterable[Row] = ()) -> tuple[Line | None, list[Row]]:
@@ -81,7 +83,7 @@ def made(task: AnyTask, making: Making, done: Iterable[Row] = ()) -> tuple[Line 
     if isinstance(task, RealTask):
         return _real_line(task, making, done)
     places = {role: making.folder / task.name / role / DONE for role in ROLES}
-    if making.data is None or not all(place.exists() for place in places.values()):
+    if not all(place.exists() for place in places.values()):
         return None, []
     rows = _measured(task, places, making, done)
     found = means(rows, task.metric)[task.group, task.name]
@@ -114,14 +116,14 @@ def _recipe(making: Making) -> str:
 
 
 def _real_line(task: RealTask, making: Making, done: Iterable[Row]) -> tuple[Line | None, list[Row]]:
-    """Return the line of a real task; none before all networks that could be the best are there."""
+    """Return the line of a real task; None before all networks that could be the best are there, or without a score."""
     if making.real is None or not (making.real / task.name / "lq").is_dir():
         return None, []
     specialists: dict[str, Path] = {}
     if METRICS[task.metric].perfect is not None:
         names = [known.name for known in gir110() if known.group == "A"]
         specialists = {name: making.folder / name / "excellence" / DONE for name in names}
-    if making.data is None or not all(place.exists() for place in specialists.values()):
+    if not all(place.exists() for place in specialists.values()):
         return None, []
     rows = _measured(task, specialists, making, done)
     found = means(rows, task.metric)[task.group, task.name]
@@ -130,6 +132,8 @@ def _real_line(task: RealTask, making: Making, done: Iterable[Row]) -> tuple[Lin
         excellence, origin = found[best], f"the best of {len(specialists)} specialists, that for {best}"
     else:
         excellence, origin = _of_clean(task.metric, making), "the clean photographs of the synthetic tasks"
+    if not math.isfinite(excellence - found["input"]):  # niqe has no value for small and for flat pictures
+        return None, []
     recipe = f"acceptance: the inputs; excellence: {origin}"
     return _line(task, found["input"], excellence, rows, recipe), rows
 
