@@ -46,7 +46,8 @@ class Way:
     `tile` is a side in pixels, "off", or None for one chosen from free memory; `overlap` None is
     what the model needs for its tiles to agree. `noise_level` is for models that are told it, a
     standard deviation in 8-bit levels; None estimates it from each picture. Without `clip` the model
-    is given values beyond [0, 1] too, as published tables of denoising give them.
+    is given values beyond [0, 1] too, as published tables of denoising give them; but never one trained
+    here, which has not seen any.
     """
 
     device: str = "auto"
@@ -125,6 +126,10 @@ class Restorer:
     def scale(self) -> int:
         """How many times larger the result is."""
         return self.model.description.scale**self.way.passes
+
+    @property
+    def _clips(self) -> bool:
+        return self.way.clip or "train" in self.model.record
 
     @property
     def name(self) -> str:
@@ -259,7 +264,7 @@ class Restorer:
 
     def _mix(self, restored: np.ndarray, original: np.ndarray) -> None:
         """Mix `original` into `restored` by the strength asked for; both are overwritten."""
-        if self.way.clip:
+        if self._clips:
             np.clip(original, 0, 1, out=original)
         restored -= original
         restored *= np.float32(self.way.strength)
@@ -275,7 +280,7 @@ class Restorer:
         """Return `tiles` (N, h, w, 3) restored, the mean over their views if that is asked for."""
         if not np.isfinite(tiles).all():
             raise GirError("holds NaN or infinite values")
-        tiles = np.clip(tiles, 0, 1) if self.way.clip else tiles
+        tiles = np.clip(tiles, 0, 1) if self._clips else tiles
         return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
 
     def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:

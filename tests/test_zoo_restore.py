@@ -162,3 +162,13 @@ def test_a_model_that_disagrees_in_bf16_runs_in_fp32(published, monkeypatch):
     monkeypatch.setattr(restore, "fast_precision", lambda device: torch.bfloat16)
     monkeypatch.setattr(restore, "AGREEMENT", 200)
     assert Restorer(published("srresnet"), Way(device="cpu")).precision == torch.float32
+
+
+@pytest.mark.parametrize(("trained_here", "differs"), [(True, False), (False, True)])
+def test_only_published_models_are_given_values_beyond_black_and_white(tmp_path, pixels, trained_here, differs):
+    made, path = network("dncnn"), tmp_path / "made.safetensors"
+    record = {"model": "dncnn", "config": config_of(made), "scale": 1}
+    save(path, made.state_dict(), record | ({"train": {}} if trained_here else {}))
+    beyond = 1.5 * pixels[:40, :60] - 0.25
+    clipped, given = (Restorer(path, Way(precision="fp32", clip=clip))(beyond) for clip in (True, False))
+    assert (np.abs(clipped - given).max() > 1e-4) == differs
