@@ -31,6 +31,12 @@ def read(path: str, size: int = -1) -> bytes:
         raise InputError("no file can have this name") from None
 
 
+def size(path: str) -> int:
+    """Return the bytes of the file at `path`; 0 where none is."""
+    found = _status(path)
+    return found.st_size if found else 0
+
+
 def write(path: str, data: bytes) -> None:
     """Write `data` to `path`: all of it or nothing; raise OutputError with the reason.
 

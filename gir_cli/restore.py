@@ -29,9 +29,10 @@ from gir_cli.models import Description
 from gir_cli.remembered import remembered
 from gir_cli.weights import Model, load
 
-BAND = 16  # pixels over which neighbouring tiles are blended
+BAND = 16  # pixels over which neighbouring tiles are blended that agree
+WIDE_BAND = 64  # of models that see the whole picture, whose tiles differ in colour and brightness
 LARGEST_TILE = 2048
-LARGEST_FORWARD = 1 << 30  # bytes of a forward pass on the CPU; larger tiles are no faster there
+LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
@@ -71,10 +72,10 @@ class Span:
     share: np.ndarray
 
 
-def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
+def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAND) -> list[Span]:
     """Return the tiles along an axis of `size` pixels.
 
-    Neighbours share at least `overlap` pixels and are blended over the BAND in the middle of what they
+    Neighbours share at least `overlap` pixels and are blended over the `band` in the middle of what they
     share, so that each is used only away from its cut edges. Starts are multiples of `multiple`, which
     keeps a network's own grid where it lies in the whole picture.
     """
@@ -86,11 +87,16 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
     starts = list(range(0, max(size - tile, 0) + step, step))
     extents = [(start, min(start + tile, size)) for start in starts if start == 0 or start + overlap < size]
     edges = [(extents[i + 1][0] + extents[i][1]) / 2 for i in range(len(extents) - 1)]
-    band = max(min(BAND, overlap), 1)
+    band = max(min(band, overlap), 1)
     position = np.arange(size) + 0.5
     rises = [np.ones(size), *(np.clip((position - edge) / band + 0.5, 0, 1) for edge in edges), np.zeros(size)]
     shares = [rises[i] - rises[i + 1] for i in range(len(extents))]
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
+
+
+def _is_finite(restored: Tensor) -> bool:
+    """Say whether a result, which is clamped, is free of NaN; without a copy of it."""
+    return bool(torch.isfinite(restored.sum()))
 
 
 def _transposed(pixels: Any) -> Any:
@@ -182,9 +188,14 @@ class Restorer:
     @cached_property
     def tile(self) -> int | None:
         """The side of the tiles in pixels; None for whole pictures."""
-        if self.way.tile == "off":
+        if isinstance(self.way.tile, str):
             return None
         return self.way.tile or self._affordable()
+
+    @property
+    def _sees_all(self) -> bool:
+        """Whether every pixel of a tile may change with every other, so that one tile is best."""
+        return self.model.description.reach is None
 
     @property
     def overlap(self) -> int:
@@ -192,7 +203,7 @@ class Restorer:
         if self.way.overlap is not None:
             return self.way.overlap
         reach = self.model.description.reach
-        return 2 * reach + BAND if reach is not None else 64
+        return 2 * reach + BAND if reach is not None else WIDE_BAND + 2 * BAND
 
     def __call__(self, pixels: Pixels, out: Pixels | None = None) -> Any:
         """Return the restored picture, (H · scale, W · scale, 3) in [0, 1]: `out` if it is given, else float32.
@@ -257,15 +268,15 @@ class Restorer:
         band = np.zeros((len(sources), (row.stop - row.start) * scale, width * scale, 3), np.float32)
         for column in self._spans(width):
             tiles = np.stack([source[row.start : row.stop, column.start : column.stop] for source in sources])
-            share = np.repeat(row.share, scale)[:, None, None] * np.repeat(column.share, scale)[None, :, None]
             done = turn(self._restored(turn(tiles), sigmas))
-            band[:, :, column.start * scale : column.stop * scale] += share * done
+            done *= np.repeat(row.share, scale)[:, None, None]
+            done *= np.repeat(column.share, scale)[:, None]
+            band[:, :, column.start * scale : column.stop * scale] += done
         return band
 
     def _mix(self, restored: np.ndarray, original: np.ndarray) -> None:
-        """Mix `original` into `restored` by the strength asked for; both are overwritten."""
-        if self._clips:
-            np.clip(original, 0, 1, out=original)
+        """Mix `original` into `restored`, in its place, by the strength asked for."""
+        original = np.clip(original, 0, 1) if self._clips else original
         restored -= original
         restored *= np.float32(self.way.strength)
         restored += original
@@ -274,24 +285,25 @@ class Restorer:
         tile, multiple = self.tile or size, self.model.description.multiple
         if self.way.tta:  # seen from the far end, too, tiles lie on the network's own grid
             tile -= (tile - size) % multiple
-        return spans(size, tile, self.overlap, multiple)
+        return spans(size, tile, self.overlap, multiple, WIDE_BAND if self._sees_all else BAND)
 
     def _restored(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
-        """Return `tiles` (N, h, w, 3) restored, the mean over their views if that is asked for."""
+        """Return `tiles` (N, h, w, 3), clipped in place, restored; the mean over their views if that is asked for."""
         if not np.isfinite(tiles).all():
             raise GirError("holds NaN or infinite values")
-        tiles = np.clip(tiles, 0, 1) if self._clips else tiles
+        if self._clips:
+            np.clip(tiles, 0, 1, out=tiles)
         return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
 
     def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
         """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
-        total = np.float32(0)
+        total: np.ndarray | float = 0.0
         for turns in range(4):
             for mirrored in (False, True):
                 view = np.rot90(tiles[:, :, ::-1] if mirrored else tiles, turns, (1, 2))
                 back = np.rot90(self._run(np.ascontiguousarray(view), sigmas), -turns, (1, 2))
                 total = total + (back[:, :, ::-1] if mirrored else back) / 8
-        return total
+        return np.asarray(total)
 
     def _run(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
         """Return tiles restored; in fp32 where low precision gives NaN."""
@@ -301,12 +313,12 @@ class Restorer:
             each = torch.tensor(sigmas, device=self.device).repeat_interleave(len(batch) // len(tiles))
             sigma = each[:, None, None, None]
         restored = self._forward(batch, self.precision, sigma)
-        if not torch.isfinite(restored).all() and self.precision != torch.float32:
+        if not _is_finite(restored) and self.precision != torch.float32:
             restored = self._forward(batch, torch.float32, sigma)
-        if not torch.isfinite(restored).all():
+        if not _is_finite(restored):
             raise GirError("the model's result is not finite")
         planes = restored.reshape(len(tiles), -1, *restored.shape[-2:]).expand(-1, 3, -1, -1)
-        return planes.permute(0, 2, 3, 1).cpu().numpy()
+        return planes.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _batch(self, tiles: np.ndarray) -> Tensor:
         """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture."""
@@ -332,10 +344,11 @@ class Restorer:
     def _affordable(self) -> int:
         """Return the largest tile of which a quarter of free memory holds one forward pass."""
         memory = free_memory(self.device) / 4
-        memory = min(memory, LARGEST_FORWARD) if self.device.type == "cpu" else memory
-        pixels = memory / self.model.description.bytes_per_pixel
+        if self.device.type == "cpu" and not self._sees_all:  # the model's own figure is for fp32
+            memory = min(memory, LARGEST_FORWARD * 4 / self.precision.itemsize)
+        side = int((memory / self.model.description.bytes_per_pixel) ** 0.5)
         multiple = max(self.model.description.multiple, 8)
-        side = min(int(pixels**0.5), LARGEST_TILE) // multiple * multiple
+        side = (side if self._sees_all else min(side, LARGEST_TILE)) // multiple * multiple
         return max(side, SMALLEST_TILE)
 
 

@@ -14,19 +14,28 @@ Made = TypeVar("Made")
 
 
 def ordered(
-    work: Callable[[Given], Made], given: Iterable[Given], *, workers: int = 1
+    work: Callable[[Given], Made],
+    given: Iterable[Given],
+    *,
+    workers: int = 1,
+    weight: Callable[[Given], int] = lambda thing: 0,
+    most: int = 0,
 ) -> Iterator[tuple[Given, Made | GirError]]:
     """Yield (thing, work(thing)) for each of `given`, in its order, worked on by `workers` threads.
 
     A GirError that `work` raises is yielded in the result's place; anything else is raised. At most
-    twice as many things as workers are under way, so memory does not grow with their number. `given`
-    is drawn from in the calling thread: a stage between two `ordered` calls runs there, beside both.
+    twice as many things as workers are under way, and while there are several, they weigh no more than
+    `most`: so memory grows neither with their number nor with their size. `given` is drawn from in the
+    calling thread: a stage between two `ordered` calls runs there, beside both.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="gir")
-    under_way: deque[tuple[Given, Future]] = deque()
+    under_way: deque[tuple[Given, Future, int]] = deque()
     try:
         for thing in given:
-            under_way.append((thing, pool.submit(work, thing)))
+            heavy = weight(thing)
+            while under_way and heavy + sum(other for _, _, other in under_way) > most:
+                yield _outcome(*under_way.popleft())
+            under_way.append((thing, pool.submit(work, thing), heavy))
             if len(under_way) >= 2 * workers:
                 yield _outcome(*under_way.popleft())
         while under_way:
@@ -35,7 +44,7 @@ def ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(thing: Given, future: Future) -> tuple[Given, Made | GirError]:
+def _outcome(thing: Given, future: Future, _: int) -> tuple[Given, Made | GirError]:
     try:
         return thing, future.result()
     except GirError as error:

@@ -16,6 +16,8 @@ from gir_cli.batch import STDIN, STDOUT, Item, framed, ordered
 from gir_cli.errors import GirError, UsageError, WeightsError
 from gir_cli.image import FORMATS, Image, Saving, decode_all, encode, frames, read_header, recognise, stdout_format
 
+MOST = 64 << 20  # bytes of files that are decoded or encoded at a time; their pixels take about eight times as much
+
 
 @dataclass(frozen=True)
 class Job:
@@ -71,7 +73,7 @@ class Work:
 
     def inside(self, items: Sequence[Item], act: Act) -> Outcomes:
         """Yield each item with what was written or its fault, in order; `act` runs in the worker threads."""
-        made = ordered(lambda opened: self._encode(act(self._decode(opened))), self._opened(items), workers=self.jobs)
+        made = self._ordered(lambda opened: self._encode(act(self._decode(opened))), self._opened(items), _file_size)
         yield from ((opened[0], outcome) for opened, outcome in made)
 
     def between(self, items: Sequence[Item], stage: Stage) -> Outcomes:
@@ -82,10 +84,13 @@ class Work:
         if all(item.skipped or item.fault for item in items):
             yield from self.inside(items, lambda job: Result(job.item, []))
             return
-        decoded = ordered(self._decode, self._opened(items), workers=self.jobs)
+        decoded = self._ordered(self._decode, self._opened(items), _file_size)
         acted = stage((opened[0], job) for opened, job in decoded)
-        for (item, _), outcome in ordered(lambda pair: tried(self._encode, pair[1]), acted, workers=self.jobs):
+        for (item, _), outcome in self._ordered(lambda pair: tried(self._encode, pair[1]), acted, _size_as_a_file):
             yield item, outcome
+
+    def _ordered(self, work: Callable, given: Iterable, weight: Callable[[Any], int]) -> Iterator[tuple[Any, Any]]:
+        return ordered(work, given, workers=self.jobs, weight=weight, most=MOST)
 
     def _opened(self, items: Iterable[Item]) -> Iterator[tuple[Item, bytes | None]]:
         """Yield items, standard input's frame by frame with their bytes."""
@@ -131,6 +136,17 @@ class Work:
         return Written(item, notes, size | result.facts, result.replay, encoded.data if item.target == STDOUT else b"")
 
 
+def _file_size(opened: tuple[Item, bytes | None]) -> int:
+    item, data = opened
+    return files.size(item.source) if data is None else len(data)
+
+
+def _size_as_a_file(pair: tuple[Item, Result | GirError]) -> int:
+    """Return how long a file with the pixels of a result would be, as `MOST` reckons."""
+    pages = pair[1].pages if isinstance(pair[1], Result) else ()
+    return sum(3 * page.width * page.height for page in pages) // 8
+
+
 def tried(work: Callable[[Any], Any], thing: Any) -> Any:
     """Return work(thing), or the fault: `thing` itself where it is one, or what `work` raises.
 
@@ -168,13 +184,14 @@ def shared_out(work: Work, items: Sequence[Item], stages: Sequence[Stage]) -> Ou
 
 
 def _received(processes: dict[Connection, Any]) -> Outcomes:
-    running = dict(processes)
+    running: dict[Any, Any] = dict(processes)
     while running:
-        for connection in wait(list(running)):
+        ready: list[Any] = wait(list(running))
+        for connection in ready:
             try:
-                message = connection.recv()  # type: ignore[union-attr]
+                message = connection.recv()
             except EOFError:
-                process = running.pop(connection)  # type: ignore[call-overload]
+                process = running.pop(connection)
                 process.join()
                 if process.exitcode:
                     raise GirError(f"a worker process died (exit status {process.exitcode})") from None

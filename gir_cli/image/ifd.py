@@ -74,9 +74,9 @@ def with_exif(tiff: bytes, exif: bytes) -> bytes:
     (count,) = struct.unpack_from(order + "H", tiff, at)
     (following,) = struct.unpack_from(order + "I", tiff, at + 2 + 12 * count)
     above = directory(tiff, at) | _description(extra)
-    tiff += b"\0" * (len(tiff) % 2)
-    body, start = _tree(above, _below(exif, extra), len(tiff), order, following)
-    return tiff[:4] + struct.pack(order + "I", start) + tiff[8:] + body
+    padding = b"\0" * (len(tiff) % 2)
+    body, start = _tree(above, _below(exif, extra), len(tiff) + len(padding), order, following)
+    return b"".join((tiff[:4], struct.pack(order + "I", start), memoryview(tiff)[8:], padding, body))
 
 
 def _description(above: Directory) -> Directory:

@@ -17,6 +17,8 @@ cv2.utils.logging.setLogLevel(
     cv2.utils.logging.LOG_LEVEL_SILENT
 )  # OpenCV prints on standard error what it also returns
 
+_STRIP = 256  # lines whose colours are swapped at a time, so that a large picture is there only once
+
 
 def unpack(data: bytes, name: str) -> np.ndarray:
     """Return the pixels (H, W, C) of a file as stored: gray, RGB or RGBA, uint8, uint16 or float32.
@@ -29,7 +31,7 @@ def unpack(data: bytes, name: str) -> np.ndarray:
         values = None
     if values is None or values.size == 0:
         raise InputError(f"truncated or damaged {name}")
-    return rgb(values)
+    return _turned_rgb(values)
 
 
 def unpack_page(data: bytes, number: int) -> np.ndarray | None:
@@ -38,7 +40,17 @@ def unpack_page(data: bytes, number: int) -> np.ndarray | None:
         done, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(number, number + 1))
     except cv2.error:
         return None
-    return rgb(pages[0]) if done and pages else None
+    return _turned_rgb(pages[0]) if done and pages else None
+
+
+def _turned_rgb(values: np.ndarray) -> np.ndarray:
+    """Return `values` as `rgb` does, but in their own place."""
+    if values.ndim == 2:
+        return values[:, :, None]
+    for start in range(0, len(values), _STRIP):
+        strip = values[start : start + _STRIP]
+        strip[:] = rgb(strip)
+    return values
 
 
 def pack(extension: str, values: np.ndarray, params: Sequence[int] = (), metadata: dict[int, bytes] | None = None):

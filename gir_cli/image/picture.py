@@ -54,7 +54,7 @@ class Image:
     @property
     def hides(self) -> bool:
         """Whether there are colours that alpha hides, among others that it does not."""
-        return self.alpha is not None and bool(self.alpha.min() <= 0 < self.alpha.max())
+        return self.alpha is not None and bool((self.alpha <= 0).any() and (self.alpha > 0).any())
 
     def visible(self) -> np.ndarray:
         """Return the pixels to work on: where alpha is 0, the hidden colour is filled in from around.
@@ -62,7 +62,9 @@ class Image:
         So a blur or a network does not pull into sight what transparency hides. Without hidden
         pixels these are the pixels themselves.
         """
-        return filled(self.pixels, self.alpha > 0) if self.hides else self.pixels
+        if self.alpha is None or not self.hides:
+            return self.pixels
+        return filled(self.pixels, self.alpha > 0)
 
     def replaced(self, pixels: np.ndarray | Levels) -> Image:
         """Return this picture with other `pixels` of the same or another size; alpha follows.

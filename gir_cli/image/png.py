@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,15 +23,17 @@ _XMP = b"XML:com.adobe.xmp"
 _RECORD = b"gir"
 _LARGEST_TEXT = 1 << 24  # bytes of an inflated profile or text; a bomb holds more
 
+Chunk = tuple[bytes, Any]  # a kind and its body: bytes, or a view of them for IDAT, which may be large
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+
+def chunks(data: bytes) -> Iterator[Chunk]:
     """Yield (kind, body) of every chunk up to IEND; raise InputError at the first that is not whole."""
-    at = len(SIGNATURE)
+    at, view = len(SIGNATURE), memoryview(data)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         if at + 12 + length > len(data):
             break
-        body = data[at + 8 : at + 8 + length]
+        body: Any = (view if kind == b"IDAT" else data)[at + 8 : at + 8 + length]
         (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
         if kind in _PIXELS and checksum != zlib.crc32(body, zlib.crc32(kind)):
             raise InputError(f"damaged PNG (wrong checksum of {kind.decode()})")
@@ -89,7 +92,7 @@ def _is_gray(palette: bytes) -> bool:
     return palette[0::3] == palette[1::3] == palette[2::3]
 
 
-def _metadata(parts: list[tuple[bytes, bytes]]) -> Metadata:
+def _metadata(parts: list[Chunk]) -> Metadata:
     icc = exif = xmp = record = None
     for kind, body in parts:
         if kind == b"iCCP":
@@ -156,10 +159,10 @@ def _gray_with_alpha(values: np.ndarray, level: int) -> list[tuple[bytes, bytes]
     return [(b"IHDR", head), (b"IDAT", zlib.compress(filtered.tobytes(), level)), (b"IEND", b"")]
 
 
-def assembled(parts: list[tuple[bytes, bytes]]) -> bytes:
+def assembled(parts: Iterable[Chunk]) -> bytes:
     """Return the PNG file made of `parts`, (kind, body) each."""
-    packed = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
-        for kind, body in parts
-    )
-    return SIGNATURE + b"".join(packed)
+    return SIGNATURE + b"".join(piece for part in parts for piece in _packed(*part))
+
+
+def _packed(kind: bytes, body: Any) -> tuple[Any, ...]:
+    return struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))

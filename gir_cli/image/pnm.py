@@ -127,9 +127,9 @@ def read(data: bytes, header: Header) -> Samples:
     """Decode one frame."""
     stream = io.BytesIO(data)
     found = layout(stream)
-    body = data[stream.tell() :]
+    body = memoryview(data)[stream.tell() :]
     if found.size is None:
-        values = _plain(body, found)
+        values = _plain(bytes(body), found)
     elif len(body) < found.size:
         raise InputError(f"truncated {found.name.upper()}")
     elif found.kind == b"4":
@@ -142,7 +142,7 @@ def read(data: bytes, header: Header) -> Samples:
     if found.name == "pfm":  # from the lowest line up
         return Samples(np.ascontiguousarray(values[::-1], dtype=np.float32), 1.0, notes=notes)
     values = values.astype(np.uint8 if found.white < 256 else np.uint16)
-    return Samples(np.minimum(values, values.dtype.type(found.white)), found.white, notes=notes)
+    return Samples(np.minimum(values, values.dtype.type(found.white), out=values), found.white, notes=notes)
 
 
 def _plain(body: bytes, found: Layout) -> np.ndarray:
@@ -161,7 +161,7 @@ def _plain(body: bytes, found: Layout) -> np.ndarray:
     return values
 
 
-def _bitmap(body: bytes, found: Layout) -> np.ndarray:
+def _bitmap(body: memoryview, found: Layout) -> np.ndarray:
     """Return the samples of P4, eight to a byte, each line padded; 1 is black."""
     bits = np.unpackbits(np.frombuffer(body, np.uint8).reshape(found.height, -1), axis=1)
     return 1 - bits[:, : found.width]

@@ -27,6 +27,7 @@ _JPEGS = (6, 7)  # their decoder returns RGB
 _DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
 _ASSOCIATED = 1
+_BUFFER = 1 << 24  # bytes of strips that are unpacked or packed in one go
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def _page(page: tifffile.TiffPage, data: bytes) -> Samples:
     _refuse_a_bomb(page, data)
     turned = page.tags.valueof(_ORIENTATION, 1)
     try:
-        values, white = _plain_type(_interleaved(page.asarray(), page), page)
+        values, white = _plain_type(_interleaved(page.asarray(buffersize=_BUFFER), page), page)
     except (ValueError, ImportError) as error:
         if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
             raise
@@ -209,4 +210,5 @@ def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options)
         extratags=[(_XMP, 1, len(xmp), xmp, True)] if xmp else (),
         software=False,
         metadata=None,
+        buffersize=_BUFFER,
     )
