@@ -105,6 +105,8 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
     from gir_cli.train.loop import train as reports
 
     use_threads(training.threads)
+    # Workers inherit this; with more threads their small matrix products spin on the network's cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     limits = _limits(training)
     stop = Stop()
     with joined(limits.ranks, device_of(limits.device)):
