@@ -18,6 +18,7 @@ from gir_cli.devices import (
     device_of,
     fast_precision,
     free_memory,
+    give_back_freed_memory,
     keep_freed_memory,
     place_channels_last,
     use_threads,
@@ -34,6 +35,7 @@ WIDE_BAND = 64  # of models that see the whole picture, whose tiles differ in co
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
+LARGE = 1 << 24  # pixels from which on a picture needs the memory that others leave to the next
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
 
@@ -218,12 +220,17 @@ class Restorer:
     def together(self, pictures: Sequence[Pixels], outs: Sequence[Pixels | None]) -> list[Pixels]:
         """Return `pictures`, all of one size, restored as by a call each; they go through the model as one batch."""
         given = list(pictures)
+        large = given[0].shape[0] * given[0].shape[1] >= LARGE
+        if large:  # what reading took
+            give_back_freed_memory()
         for left in reversed(range(self.way.passes)):
             sigmas = [self._level(picture) / 255 for picture in given] if self.model.description.noise_level else None
             height, width = (side * self.model.description.scale for side in given[0].shape[:2])
             made = [np.empty((height, width, 3), np.float32) if left or out is None else out for out in outs]
             self._once(given, made, sigmas, pictures if self.way.strength < 1 and not left else ())
             given = made
+        if large:  # what the model took
+            give_back_freed_memory()
         return given
 
     def _once(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:

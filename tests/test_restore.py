@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
-from pictures import decoded, encoded
+from pictures import ROOT, decoded, encoded
 
 from gir_cli import provenance
 from gir_cli.errors import GirError, UsageError
-from gir_cli.restore import BAND, Restorer, Way, spans
-from gir_cli.weights import built, config_of, save
+from gir_cli.image import Levels
+from gir_cli.models import Description
+from gir_cli.restore import BAND, WIDE_BAND, Restorer, Way, spans
+from gir_cli.weights import Model, built, config_of, save
 
 CONFIG = {"width": 8, "levels": 2, "blocks": 1}
 
@@ -114,6 +119,90 @@ def test_memory_that_runs_out_halves_an_automatic_tile_but_never_one_that_was_as
         Restorer(weights, Way(precision="fp32", tile=256))(pixels)
 
 
+@pytest.mark.parametrize("size", [(90, 200, 3), (200, 90, 3), (90, 200, 1)])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_integers_in_and_out_give_the_rounded_result_of_floats(weights, size, strength):
+    restorer = Restorer(weights, Way(tile=64, precision="fp32", strength=strength))
+    given = Levels(np.random.RandomState(0).randint(0, 65536, size).astype(np.uint16), 65535.0)
+    out = Levels(np.empty(size, np.uint16), 65535.0)
+    assert restorer(given, out) is out
+    expected = restorer(np.asarray(given))
+    if size[2] == 3:
+        assert np.abs(np.rint(expected * 65535) - out.values).max() <= 1
+    before = np.asarray(given).copy()
+    restorer(before)
+    np.testing.assert_array_equal(before, np.asarray(given))
+
+
+@pytest.mark.parametrize("way", [Way(precision="fp32"), Way(precision="fp32", tile=32, tta=True, passes=2)])
+def test_pictures_restored_together_are_as_if_alone(weights, pixels, way):
+    restorer = Restorer(weights, way)
+    given = [pixels[top : top + 40, :50] for top in (0, 50, 100)]
+    for picture, made in zip(given, restorer.together(given, [None] * 3), strict=True):
+        np.testing.assert_allclose(made, restorer(picture), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(97, 130), (64, 200)])
+def test_the_ensemble_of_tiles_is_that_of_the_whole(weights, size):
+    pixels = np.random.RandomState(0).rand(*size, 3).astype(np.float32)
+    whole = Restorer(weights, Way(tile="off", precision="fp32", tta=True))(pixels)
+    tiled = Restorer(weights, Way(tile=96, precision="fp32", tta=True))(pixels)
+    assert np.abs(whole - tiled).max() < 1e-5
+
+
+def test_values_beyond_the_range_are_clipped_first(weights, pixels):
+    restorer = Restorer(weights, Way(precision="fp32"))
+    beyond = pixels[:40, :40] * 3 - 1
+    np.testing.assert_array_equal(restorer(beyond), restorer(beyond.clip(0, 1)))
+
+
+class _Mean(torch.nn.Module):
+    """A network that sees all: a hundredth of the picture's mean is added everywhere."""
+
+    description = Description(reach=None)
+
+    def forward(self, x):
+        return x * 0.9 + x.mean((2, 3), keepdim=True) * 0.05
+
+
+def test_tiles_of_a_model_that_sees_all_pass_into_one_another(weights, monkeypatch):
+    restorer = Restorer(weights, Way(tile=192, precision="fp32", device="cpu"))
+    monkeypatch.setattr(restorer, "model", Model(_Mean(), {}))
+    ramp = np.tile(np.linspace(0.1, 0.9, 700, dtype=np.float32)[:, None], (40, 1, 3))
+    steps = np.diff(restorer(ramp)[20, :, 0].astype(float))
+    assert steps.min() > 0
+    usual = 0.9 * 0.8 / 699
+    assert steps.max() - usual < 0.05 * 0.8 * (192 - WIDE_BAND) / 700 / WIDE_BAND
+
+
+def test_a_model_that_sees_all_gets_the_whole_picture_where_memory_allows(weights, monkeypatch):
+    restorer = Restorer(weights, Way(precision="fp32", device="cpu"))
+    monkeypatch.setattr(restorer, "model", Model(_Mean(), {}))
+    monkeypatch.setattr("gir_cli.restore.free_memory", lambda device: 400 << 30)
+    assert restorer.tile > 8192
+
+
+def test_the_self_check_is_made_once_for_weights_and_machine(weights, tmp_path, monkeypatch):
+    checks = []
+    monkeypatch.setattr("gir_cli.restore.fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(Restorer, "_agrees", lambda self, precision: checks.append(precision) or True)
+
+    def precision():
+        return Restorer(weights, checks=tmp_path).precision
+
+    assert precision() == precision() == torch.bfloat16
+    assert len(checks) == 1
+    monkeypatch.setattr("gir_cli.restore.described", lambda device: "another machine")
+    precision()
+    assert len(checks) == 2
+    for damage in (b"", b"{", b'{"found": false}', b"[1]"):
+        for path in tmp_path.iterdir():
+            path.write_bytes(damage)
+        assert precision() == torch.bfloat16
+    assert len(checks) == 6
+    assert Restorer(weights, checks=tmp_path / "no" / "\0").precision == torch.bfloat16
+
+
 def test_an_unknown_device_is_named():
     from gir_cli.devices import device_of
 
@@ -196,6 +285,104 @@ def test_any_number_of_workers_gives_the_same_bytes(gir, tmp_path, photograph, w
         assert gir("restore", "-m", weights, folder, "-o", tmp_path / str(jobs), "-j", jobs).status == 0
         outs.append([path.read_bytes() for path in sorted((tmp_path / str(jobs)).iterdir())])
     assert outs[0] == outs[1]
+
+
+def test_small_files_of_one_size_go_together_and_come_out_as_alone(gir, tmp_path, photograph, weights, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, size in enumerate([(40, 50)] * 5 + [(41, 50), (40, 50)]):
+        (folder / f"{number}.png").write_bytes(encoded(photograph[number:, number:][: size[0], : size[1]]))
+    (folder / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    together, sizes = Restorer.together, []
+    monkeypatch.setattr(
+        Restorer, "together", lambda self, pictures, outs: sizes.append(len(pictures)) or together(self, pictures, outs)
+    )
+    done = gir("restore", "-m", weights, folder, "-o", tmp_path / "out", "-j", "2")
+    assert (done.status, sizes) == (1, [2, 2, 1, 1])
+    for path in sorted((tmp_path / "out").iterdir()):
+        alone = decoded(gir("restore", "-m", weights, folder / path.name).out)
+        assert np.abs(decoded(path.read_bytes()).astype(int) - alone).max() <= 1
+
+
+def test_several_devices_share_out_the_files(process, gir, tmp_path, photograph, weights):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(encoded(photograph[number : 40 + number, : 50 + number]))
+    (folder / "5.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    run = ["restore", "-m", weights, "--no-provenance", folder, "-o"]
+    assert gir(*run, tmp_path / "one").status == 1
+    done = process(*run, tmp_path / "two", "--device", "cpu,cpu")
+    assert done.status == 1
+    assert done.err.splitlines() == [f"gir: {folder}/5.png: truncated PNG", "gir: 5 done, 1 failed"]
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_several_devices_cannot_share_a_stream(gir, photograph, weights):
+    done = gir("restore", "-m", weights, "--device", "cuda:0,1", stdin=encoded(photograph))
+    assert (done.status, done.out) == (2, b"")
+    assert "single --device" in done.err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 37), (37, 1), (2, 3), (33, 47)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_files_of_any_size_and_depth_come_back(gir, size, dtype, weights):
+    values = np.random.RandomState(0).randint(0, np.iinfo(dtype).max, (*size, 3)).astype(dtype)
+    back = decoded(gir("restore", "-m", weights, stdin=encoded(values)).out)
+    assert (back.shape, back.dtype) == (values.shape, dtype)
+
+
+def test_floats_beyond_the_range_come_back_within_it_and_nan_is_one_line(gir, tmp_path, pixels, weights):
+    beyond = pixels[:40, :50] * 3 - 1
+    for name, values in (("beyond", beyond), ("nan", np.where(beyond == beyond.max(), np.float32(np.nan), beyond))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, photometric="rgb")
+    done = gir("restore", "-m", weights, tmp_path / "beyond.tif", "-o", tmp_path / "out.tif")
+    assert (done.status, done.err) == (0, "")
+    back = tifffile.imread(tmp_path / "out.tif")
+    assert back.dtype == np.float32 and back.shape == (40, 50, 3) and back.min() >= 0 and back.max() <= 1
+    done = gir("restore", "-m", weights, tmp_path / "nan.tif", "-o", tmp_path / "no.tif")
+    assert (done.status, done.err) == (1, f"gir: {tmp_path}/nan.tif: holds NaN or infinite values\n")
+
+
+PEAK = """
+import resource, sys
+from gir_cli.cli import main
+status = main(sys.argv[1:])
+print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere ru_maxrss is in other units")
+def test_memory_grows_with_the_files_own_integers_not_with_floats(tmp_path, photograph, weights):
+    def peak(height, width):
+        rows, columns = -(-height // 256), -(-width // 384)
+        values = np.tile(photograph, (rows, columns, 1))[:height, :width]
+        (tmp_path / "in.png").write_bytes(cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+        run = [
+            "restore",
+            "-m",
+            weights,
+            "--tile",
+            "256",
+            "--threads",
+            "1",
+            tmp_path / "in.png",
+            "-o",
+            tmp_path / "o.png",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *map(str, run)],
+            capture_output=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        status, kilobytes = done.stdout.split()
+        assert status == b"0"
+        return int(kilobytes) * 1024
+
+    more = peak(3200, 5000) - peak(800, 1250)
+    # Input, output, both files, and a codec's copy of one are 5 times 3 bytes a pixel; one float picture would be 12.
+    assert more < 20 * (3200 * 5000 - 800 * 1250)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from gir_cli.batch import STDIN, Item, Placing
 from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import DEFAULT_MODEL, cache, weights_places
-from gir_cli.cli.work import Job, Jobs, Result, shared_out, tried
+from gir_cli.cli.work import Job, Jobs, Result, tried
 from gir_cli.errors import GirError, UsageError
 from gir_cli.image import Image, Saving, check_size, named, room
 from gir_cli.params import Checked, Param, params_of
@@ -85,6 +85,8 @@ def restore(
     stages = [Restoration(one, saving, weights, cache() / "checks") for one in _for_each_device(restoring)]
     if len(stages) == 1:
         return batch.run(list(operands or ()), lambda work, items: work.between(items, stages[0]))
+    from gir_cli.cli.processes import shared_out
+
     return batch.run(list(operands or ()), lambda work, items: shared_out(work, _of_files(items), stages))
 
 

@@ -1,0 +1,131 @@
+"""Print what restoring costs beside the plain way: python tests/bench/restore.py [--side N] [--photographs N] [NAME…].
+
+For each model: megapixels a second and peak memory of `gir restore` on one PNG file of N × N pixels,
+beside a script that loads everything and runs the network once over the whole picture, start-up left
+out. Then start-up: a 512 × 512 picture from a process's start to its end, over `import torch` and the
+forward pass. Then a folder: the time of `gir restore` over the sum of its forward passes. Models are
+gir-small, and with random weights girnet, srresnet and nafnet at their usual sizes. On a machine that
+is not idle, processor seconds (--processor) are the fairer measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from operators import picture
+
+from gir_cli.weights import built, config_of, save
+
+ROOT = Path(__file__).resolve().parents[2]
+GIR = ("-m", "gir_cli", "restore", "-q")
+SMALL = 512  # pixels a side of the pictures of which start-up is the greater part
+PLAIN = """
+import sys, cv2, torch
+from gir_cli.weights import load
+model = load(sys.argv[1])
+pixels = torch.from_numpy(cv2.imread(sys.argv[2])[:, :, ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+cv2.imwrite(sys.argv[3], (model(pixels)[0].permute(1, 2, 0) * 255).round().byte().numpy()[:, :, ::-1])
+"""
+
+
+class Cost(NamedTuple):
+    """What a process took: wall or processor seconds, and bytes of memory at most; and what it printed."""
+
+    seconds: float
+    memory: int
+    said: bytes
+
+
+def cost(*command: object, processor: bool) -> Cost:
+    """Run python with `command`, and return what it took."""
+    begun = time.perf_counter()
+    with subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        said = process.stdout.read() if process.stdout else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, command
+    wall = time.perf_counter() - begun
+    return Cost(usage.ru_utime + usage.ru_stime if processor else wall, usage.ru_maxrss * 1024, said)
+
+
+def weights(name: str, folder: Path) -> Path:
+    """Return a weights file: the shipped one of that name, else one of a new network."""
+    shipped = ROOT / "weights" / f"{name}.safetensors"
+    if shipped.exists():
+        return shipped
+    network, path = built(name, {}), folder / f"{name}.safetensors"
+    save(path, network.state_dict(), {"name": name, "model": name, "config": config_of(network), "scale": 1})
+    return path
+
+
+def written(path: Path, side: int) -> Path:
+    """Write a picture of side × side pixels to `path`."""
+    cv2.imwrite(str(path), np.rint(255 * picture(side)).astype(np.uint8))
+    return path
+
+
+def speed(model: Path, folder: Path, side: int, *, processor: bool) -> str:
+    """Return megapixels a second and peak memory, ours and plain."""
+    large, small, out = written(folder / "large.png", side), written(folder / "small.png", 64), folder / "out.png"
+    said = []
+    for way in ((*GIR, "-o", out, "-m", model), ("-c", PLAIN, model)):
+        # The plain script takes its operands by place: weights, input, output.
+        runs = [cost(*way, name, *([out] if way[0] == "-c" else []), processor=processor) for name in (small, large)]
+        took = runs[1].seconds - runs[0].seconds
+        said.append(f"{side * side / 1e6 / took:6.2f} MP/s {runs[1].memory / 1e6:6.0f} MB")
+    return f"gir {said[0]}   plain {said[1]}"
+
+
+def start_up(model: Path, folder: Path, *, processor: bool) -> str:
+    """Return the time of a small picture over that of importing torch and the forward pass."""
+    out, command = folder / "out.png", [*GIR, "-m", model, written(folder / "small.png", SMALL)]
+    whole = min(
+        (cost(*command, "-o", out, "--json", processor=processor) for _ in range(3)), key=lambda run: run.seconds
+    )
+    torch = min(cost("-c", "import torch", processor=processor).seconds for _ in range(3))
+    forward = json.loads(whole.said.splitlines()[0])["seconds"]
+    ratio = whole.seconds / (torch + forward)
+    return f"{whole.seconds:.2f} s, {ratio:.2f} times torch's {torch:.2f} s and {forward:.2f} s"
+
+
+def folder_of(model: Path, folder: Path, count: int) -> str:
+    """Return the wall time of a folder over the sum of its forward passes."""
+    (folder / "in").mkdir()
+    for number in range(count):
+        written(folder / "in" / f"{number}.png", SMALL + 8 * (number % 9))
+    done = cost(*GIR, "--json", "-m", model, folder / "in", "-o", folder / "restored", processor=False)
+    forwards = sum(line.get("seconds", 0) for line in map(json.loads, done.said.splitlines()))
+    return f"{count} photographs in {done.seconds:.1f} s, {done.seconds / forwards:.3f} times the forward passes"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--photographs", type=int, default=200)
+    parser.add_argument("--processor", action="store_true")
+    parser.add_argument("names", nargs="*", metavar="NAME", default=["gir-small", "girnet", "srresnet", "nafnet"])
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name in asked.names:
+            print(
+                f"{name:10} {speed(weights(name, folder), folder, asked.side, processor=asked.processor)}", flush=True
+            )
+        model = weights(asked.names[0], folder)
+        print(f"start-up   {start_up(model, folder, processor=asked.processor)}", flush=True)
+        if asked.photographs:
+            print(f"folder     {folder_of(model, folder, asked.photographs)}")
+
+
+if __name__ == "__main__":
+    main()
