@@ -19,13 +19,16 @@ DEFAULT = ROOT / "weights" / f"{DEFAULT_MODEL}.safetensors"
 
 #: Chain -> least gain in dB over the input on the photograph, a little under what was measured.
 FLOORS: dict[str, float] = {
-    "noise:25": 9.9,
-    "noise:50": 12.4,
-    "shot:150": 7.5,
-    "rain:0.0007": 6.0,
-    "holes:5,width=5": 16.5,
-    "blur:2 noise:25": 7.2,
-    "jpeg:40": -0.1,
+    "noise:25": 10.3,
+    "noise:50": 13.1,
+    "shot:150": 7.7,
+    "rain:0.0007": 7.4,
+    "holes:5,width=5": 16.3,
+    "blur:2 noise:25": 7.7,
+    "blur:2": 1.0,
+    "noise:25 jpeg:20": 3.0,
+    "jpeg:10": 0.5,
+    "jpeg:40": 0.2,
     "haze:1.2": -0.1,
 }
 
@@ -67,14 +70,15 @@ def test_the_default_model_is_as_good_as_it_was(restorer, photograph, pixels, ch
 
 
 def test_a_clean_photograph_stays_clean(restorer, photograph, pixels):
-    assert psnr(np.rint(restorer(pixels) * 255), photograph) > 48
+    assert psnr(np.rint(restorer(pixels) * 255), photograph) > 43.5
 
 
 def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer):
     flat = np.full((64, 64, 3), (0.2, 0.5, 0.7), np.float32)
-    out = restorer(flat)
-    assert np.abs(out - flat).max() < 0.04
-    assert np.abs(out - flat).mean() < 0.01
+    off = np.abs(restorer(flat) - flat)
+    assert off[4:-4, 4:-4].max() < 0.02
+    assert off.max() < 0.06  # a few pixels in the corners, where the network sees little
+    assert off.mean() < 0.005
 
 
 def test_the_default_model_is_taken_without_being_named(gir, photograph):
