@@ -18,7 +18,7 @@ from gir_cli.batch.planning import shared
 from gir_cli.cli import judged, showcase
 from gir_cli.cli.judged import Scored
 from gir_cli.cli.options import spread
-from gir_cli.cli.places import DEFAULT_MODEL, launched, weights_places
+from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.showcase import Source
 from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
@@ -164,7 +164,7 @@ def _models(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
     way = Way(device=evaluating.device, precision=evaluating.precision, clip=False)
     found: dict[str, tuple[str, Any]] = {}
     for name in names:
-        restorer = Restorer(records.find(name, weights_places()), way)
+        restorer = Restorer(records.find(name, weights_places()), way, cache() / "checks")
         if restorer.scale != 1:
             raise UsageError(f"{name}: enlarges {restorer.scale} times; the tasks keep the size")
         key = restorer.name if restorer.name and restorer.name not in found else name

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,11 @@ def cost(*command: object, processor: bool) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime if processor else wall, usage.ru_maxrss * 1024, said)
 
 
+def best(*command: object, processor: bool) -> Cost:
+    """Return the least that python with `command` took of three times; the first finds cold caches."""
+    return min((cost(*command, processor=processor) for _ in range(3)), key=lambda taken: taken.seconds)
+
+
 def weights(name: str, folder: Path) -> Path:
     """Return a weights file: the shipped one of that name, else one of a new network."""
     shipped = ROOT / "weights" / f"{name}.safetensors"
@@ -80,29 +86,28 @@ def speed(model: Path, folder: Path, side: int, *, processor: bool) -> str:
     said = []
     for way in ((*GIR, "-o", out, "-m", model), ("-c", PLAIN, model)):
         # The plain script takes its operands by place: weights, input, output.
-        runs = [cost(*way, name, *([out] if way[0] == "-c" else []), processor=processor) for name in (small, large)]
-        took = runs[1].seconds - runs[0].seconds
-        said.append(f"{side * side / 1e6 / took:6.2f} MP/s {runs[1].memory / 1e6:6.0f} MB")
+        after = [out] if way[0] == "-c" else []
+        little, much = (best(*way, name, *after, processor=processor) for name in (small, large))
+        said.append(f"{side * side / 1e6 / (much.seconds - little.seconds):6.2f} MP/s {much.memory / 1e6:6.0f} MB")
     return f"gir {said[0]}   plain {said[1]}"
 
 
 def start_up(model: Path, folder: Path, *, processor: bool) -> str:
     """Return the time of a small picture over that of importing torch and the forward pass."""
     out, command = folder / "out.png", [*GIR, "-m", model, written(folder / "small.png", SMALL)]
-    whole = min(
-        (cost(*command, "-o", out, "--json", processor=processor) for _ in range(3)), key=lambda run: run.seconds
-    )
-    torch = min(cost("-c", "import torch", processor=processor).seconds for _ in range(3))
+    whole = best(*command, "-o", out, "--json", processor=processor)
+    torch = best("-c", "import torch", processor=processor).seconds
     forward = json.loads(whole.said.splitlines()[0])["seconds"]
     ratio = whole.seconds / (torch + forward)
     return f"{whole.seconds:.2f} s, {ratio:.2f} times torch's {torch:.2f} s and {forward:.2f} s"
 
 
 def folder_of(model: Path, folder: Path, count: int) -> str:
-    """Return the wall time of a folder over the sum of its forward passes."""
+    """Return the wall time of a folder of JPEG files of about a megapixel over the sum of its forward passes."""
     (folder / "in").mkdir()
+    kinds = [written(folder / f"{number}.jpg", 1024 + 8 * number) for number in range(9)]
     for number in range(count):
-        written(folder / "in" / f"{number}.png", SMALL + 8 * (number % 9))
+        shutil.copy(kinds[number % len(kinds)], folder / "in" / f"{number}.jpg")
     done = cost(*GIR, "--json", "-m", model, folder / "in", "-o", folder / "restored", processor=False)
     forwards = sum(line.get("seconds", 0) for line in map(json.loads, done.said.splitlines()))
     return f"{count} photographs in {done.seconds:.1f} s, {done.seconds / forwards:.3f} times the forward passes"
