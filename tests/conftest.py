@@ -112,3 +112,13 @@ def png(tmp_path: Path, photograph: np.ndarray) -> Path:
     path = tmp_path / "in.png"
     path.write_bytes(encoded(photograph))
     return path
+
+
+@pytest.fixture
+def clean(tmp_path, photograph):
+    """Return a folder of two clean images."""
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(encoded(photograph[:64, :96]))
+    (folder / "b.png").write_bytes(encoded(photograph[100:170, 50:130]))
+    return folder

@@ -15,16 +15,6 @@ from gir_cli.rng import stream
 from gir_cli.suite import GROUPS, SUITES, chosen, gir110
 
 
-@pytest.fixture
-def clean(tmp_path, photograph):
-    """Return a folder of two clean images."""
-    folder = tmp_path / "clean"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(encoded(photograph[:64, :96]))
-    (folder / "b.png").write_bytes(encoded(photograph[100:170, 50:130]))
-    return folder
-
-
 def task(name):
     (found,) = chosen((name,), gir110())
     return found

@@ -139,16 +139,6 @@ def test_only_lines_of_the_pictures_and_the_metric_that_were_measured_count():
 
 
 @pytest.fixture
-def clean(tmp_path, photograph):
-    """Return a folder of two clean images."""
-    folder = tmp_path / "clean"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(encoded(photograph[:64, :96]))
-    (folder / "b.png").write_bytes(encoded(photograph[100:170, 50:130]))
-    return folder
-
-
-@pytest.fixture
 def run(gir, clean, tmp_path):
     """Return a function that measures two tasks; the lines are 50 dB under and over the inputs of one of them."""
     measure = ["evaluate", "--data", clean, "-m", "none", "--tasks", "jpeg-1", "--tasks", "blur-x"]

@@ -16,10 +16,19 @@ def weights_places() -> list[Path]:
     return [*given, shipped, _home("XDG_DATA_HOME", ".local/share") / "weights"]
 
 
+def place_among() -> tuple[int, int, int]:
+    """Return (rank, number of processes, rank on this machine) as torchrun says them; (0, 1, 0) without it."""
+    told = [os.environ.get(name, default) for name, default in (("RANK", ""), ("WORLD_SIZE", ""), ("LOCAL_RANK", "0"))]
+    if not all(text.isdecimal() for text in told):
+        return 0, 1, 0
+    rank, count, local = map(int, told)
+    return rank, count, local
+
+
 def launched() -> str | None:
     """Return the shard, K/N, that torchrun gives to this process; None without it."""
-    rank, size = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-    return f"{int(rank) + 1}/{size}" if rank.isdecimal() and size.isdecimal() else None
+    rank, count, _ = place_among()
+    return f"{rank + 1}/{count}" if count > 1 else None
 
 
 def cache() -> Path:

@@ -22,7 +22,7 @@ import typer
 from gir_cli import files
 from gir_cli.chain import PRESETS
 from gir_cli.cli.options import spread
-from gir_cli.cli.places import cache
+from gir_cli.cli.places import cache, place_among
 from gir_cli.cli.terminal import say
 from gir_cli.errors import InputError, UsageError
 from gir_cli.params import Checked, Param
@@ -32,9 +32,6 @@ from gir_cli.train.settings import RECIPES, Settings
 if TYPE_CHECKING:
     from gir_cli.data import Sources
     from gir_cli.train.run import Limits
-
-#: What torchrun calls a process's rank, the number of processes, and the rank on this machine.
-RANKS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 EPILOG = """Examples:
 
@@ -123,12 +120,12 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
 
 
 def _limits(training: Training) -> Limits:
-    """Return the bounds of the run; which of several processes this is, torchrun says in the environment."""
+    """Return the bounds of the run."""
     from gir_cli.devices import device_of
     from gir_cli.train.distributed import Ranks
     from gir_cli.train.run import Limits
 
-    ranks = Ranks(*(int(os.environ.get(name, default)) for name, default in RANKS.items()))
+    ranks = Ranks(*place_among())
     device = str(device_of(training.device))
     if device == "cuda" and ranks.count > 1:
         device = f"cuda:{ranks.local}"

@@ -35,7 +35,8 @@ GROUPS = {
 }
 
 
-#: The seed of the suite's draws: the first by which all 100 inputs lie near their references.
+#: The seed of the suite's draws, chosen to match: the first by which the inputs of all 100 tasks lie within
+#: 0.1 dB of their references, or 0.6 where shapes are drawn.
 SEED = 14
 
 
