@@ -115,7 +115,8 @@ def test_a_killed_process_ends_the_run_with_a_line_and_the_command_goes_on(folde
     assert "of 2 lost another one of the run; the same command goes on" in said
     step = state.read_checkpoint(run)[0]["step"]
     again = command(folder, run, "--steps", step + 10, "--every", 10, processes=2)
-    subprocess.run(again, env=environment, check=True, capture_output=True)
+    done = subprocess.run(again, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert state.read_checkpoint(run)[0]["step"] == step + 10
 
 
