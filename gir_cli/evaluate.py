@@ -7,7 +7,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from gir_cli import files
 from gir_cli.color import luma
 from gir_cli.errors import GirError, InputError
 from gir_cli.image import decode
-from gir_cli.metrics import METRICS, Undefined, quantised, scores
+from gir_cli.metrics import METRICS, Given, Undefined, files_of, quantised, scores
 from gir_cli.suite import SEED, AnyTask, RealTask, Synthetic
 
 Restore = Callable[[np.ndarray], np.ndarray]
@@ -32,6 +32,7 @@ class Row:
 
     `key` names what the row was measured on: a digest of the picture's file and of what was done to it, the
     model's digest, the seed, and whether only the centre was taken; a row with another key is another measurement.
+    `files` tells, by metric, which files those were made of that are networks.
     """
 
     task: str
@@ -40,6 +41,7 @@ class Row:
     model: str
     key: str
     scores: Scores
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -50,6 +52,10 @@ class Row:
     def purpose(self) -> tuple[str, str, str, str]:
         """What the row is there for, whatever its picture's file held."""
         return self.task, self.picture, self.model, self.key.partition(":")[2]
+
+    def has(self, metrics: Iterable[str], files: Mapping[str, str]) -> bool:
+        """Say whether there is a score by each of `metrics`, made of these `files` where it is of any."""
+        return all(name in self.scores and self.files.get(name) == files.get(name) for name in metrics)
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Measuring:
-    """How pictures are measured: by which metrics, each task's own if none, and whether only a few centres are."""
+    """How pictures are measured: by which metrics, each task's own if none, and whether only a few centres are.
+
+    `given` are those of the metrics that had to be made of files.
+    """
 
     metrics: tuple[str, ...] = ()
     quick: bool = False
     seed: int = SEED
+    given: Given = field(default_factory=dict)
 
 
 def metrics_of(task: AnyTask, measuring: Measuring) -> tuple[str, ...]:
@@ -171,17 +181,18 @@ def evaluate(
     known = {row.place: row for row in done}
     for task in tasks:
         metrics = metrics_of(task, measuring)
+        given = files_of(metrics, measuring.given)
         for pair in pairs(task, data, real_data, measuring):
             for name, (digest, restore) in {"input": ("", None), **models}.items():
                 key = f"{pair.digest}:{digest[:16]}:{measuring.seed}" + ":quick" * measuring.quick
-                row = Row(task.name, task.group, pair.name, name, key, {})
+                row = Row(task.name, task.group, pair.name, name, key, {}, given)
                 had = known.get(row.place)
-                if had is not None and had.scores.keys() >= set(metrics):
-                    yield replace(had, scores={metric: had.scores[metric] for metric in metrics})
+                if had is not None and had.has(metrics, given):
+                    yield replace(row, scores={metric: had.scores[metric] for metric in metrics})
                     continue
                 clean, worse = pair.pixels
                 out = worse if restore is None else restored(task, worse, restore)
-                yield replace(row, scores=_scores(task, out, clean, metrics))
+                yield replace(row, scores=_scores(task, out, clean, metrics, measuring.given))
 
 
 def restored(task: AnyTask, worse: np.ndarray, restore: Restore) -> np.ndarray:
@@ -190,9 +201,12 @@ def restored(task: AnyTask, worse: np.ndarray, restore: Restore) -> np.ndarray:
     return luma(out)[..., None].repeat(3, 2) if task.gray else out
 
 
-def _scores(task: AnyTask, pixels: np.ndarray, clean: np.ndarray | None, metrics: Iterable[str]) -> Scores:
+def _scores(
+    task: AnyTask, pixels: np.ndarray, clean: np.ndarray | None, metrics: Iterable[str], given: Given
+) -> Scores:
     levels = quantised(pixels)
-    found = scores(metrics, levels, levels if clean is None else quantised(clean), border=task.border)
+    truth = levels if clean is None else quantised(clean)
+    found = scores(metrics, levels, truth, border=task.border, given=given)
     return {name: math.nan if isinstance(score, Undefined) else score for name, score in found.items()}
 
 
@@ -254,7 +268,8 @@ def from_lines(lines: Sequence[str]) -> list[Row]:
     for line in lines:
         try:
             row = Row(**json.loads(line))
-            rows.append(replace(row, scores={name: float(score) for name, score in row.scores.items()}))
+            scores = {name: float(score) for name, score in row.scores.items()}
+            rows.append(replace(row, scores=scores, files=dict(row.files)))
         except (ValueError, TypeError, AttributeError):
             continue
     return rows

@@ -148,7 +148,7 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
         raise WeightsError(f"{path}: its record is incomplete ({error})") from None
     except UsageError as error:
         raise WeightsError(f"{path}: {error}") from None
-    _fill(network, tensors, path)
+    fill(network, tensors, path)
     return Model(network.eval(), record, records.digest(path))
 
 
@@ -179,7 +179,7 @@ def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any
     return record, found.tensors
 
 
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put `tensors` in place of the network's own, which hold nothing yet."""
     expected = network.state_dict()
     for name in (name for name in [*expected, *tensors] if (name in expected) != (name in tensors)):

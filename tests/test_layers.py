@@ -39,6 +39,8 @@ LAYERS = {
         "models",
         "checkpoints",
         "weights",
+        "features",
+        "lpips",
         "restore",
         "data",
         "train",

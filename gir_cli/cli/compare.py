@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO
 
@@ -14,11 +15,12 @@ import typer
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT
 from gir_cli.cli import tables
+from gir_cli.cli.learned import Learned, given
 from gir_cli.cli.options import spread
 from gir_cli.cli.terminal import product, say
 from gir_cli.errors import InputError, OutputError, UsageError
 from gir_cli.image import MAX_PIXELS, Image, by_extension, decode, encode, named
-from gir_cli.metrics import METRICS, PROTOCOL, Undefined, quantised, rises, scores, size
+from gir_cli.metrics import METRICS, PROTOCOL, Given, Undefined, files_of, quantised, rises, scores, size
 from gir_cli.params import Checked, Param
 from gir_cli.report import sheet
 
@@ -27,6 +29,7 @@ EPILOG = """Examples:
   gir compare clean.png restored.png
   gir compare clean.png noisy.png mine.png theirs.png -o sheet.png
   gir restore noisy.png -o - | gir compare clean.png - --metric psnr --border 4
+  gir compare clean.png mine.png --metric lpips --lpips-backbone alexnet.pth --lpips-weights alex.pth
 """
 
 DEPTHS = {"8": "8 bits", "16": "16 bits", "float": "floats as they are"}
@@ -60,10 +63,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Compared:
-    """An image held against the reference: its score by each metric, or why it has none."""
+    """An image held against the reference: its score by each metric, or why it has none.
+
+    `files` tells which files those metrics were made of that are networks.
+    """
 
     opened: Opened
     scores: dict[str, float | Undefined]
+    files: dict[str, str]
 
     @property
     def undefined(self) -> list[str]:
@@ -76,6 +83,7 @@ def compare(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", show_default=False)],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", show_default=False)],
     comparing: Comparing = Comparing(),
+    learned: Learned = Learned(),
 ) -> int:
     """Say how far images are from a reference: a line per metric, a column per image.
 
@@ -83,9 +91,11 @@ def compare(
     and profiles are left out of it. One operand may be - for standard input.
     """
     form = _checked([reference, *images], comparing)
+    metrics = comparing.metric or [name for name in METRICS if learned.named or not METRICS[name].needs]
+    networks = given(metrics, learned)
     with product() as out:
         clean = _opened(reference, comparing.max_pixels)
-        outcomes = [_held(path, clean, comparing) for path in images]
+        outcomes = [_held(path, clean, comparing, metrics, networks) for path in images]
         compared = [outcome for outcome in outcomes if isinstance(outcome, Compared)]
         if comparing.output is not None and compared:
             _write(out, comparing.output, _sheet(clean, compared), form)
@@ -128,7 +138,9 @@ def _opened(path: str, max_pixels: int) -> Opened:
     return Opened(name, image, quantised(image.pixels, image.depth))
 
 
-def _held(path: str, reference: Opened, comparing: Comparing) -> Compared | InputError:
+def _held(
+    path: str, reference: Opened, comparing: Comparing, metrics: Sequence[str], networks: Given
+) -> Compared | InputError:
     """Return the image at `path` with its scores, or what is wrong with it."""
     try:
         opened = _opened(path, comparing.max_pixels)
@@ -139,15 +151,16 @@ def _held(path: str, reference: Opened, comparing: Comparing) -> Compared | Inpu
             )
     except InputError as error:
         return error
-    found = scores(comparing.metric or METRICS, opened.levels, reference.levels, border=comparing.border)
-    return Compared(opened, found)
+    found = scores(metrics, opened.levels, reference.levels, border=comparing.border, given=networks)
+    return Compared(opened, found, files_of(metrics, networks))
 
 
 def _protocol(reference: Opened, compared: list[Compared], border: int) -> str:
     """Return in words how the scores were made."""
     depths = dict.fromkeys(DEPTHS[opened.image.depth] for opened in (reference, *(one.opened for one in compared)))
     rim = f"border of {border} left out" if border else "no border left out"
-    return f"against {reference.name}; {' and '.join(depths)}, {rim}; {PROTOCOL}"
+    networks = dict.fromkeys(files for one in compared for files in one.files.values())
+    return "; ".join([f"against {reference.name}", f"{' and '.join(depths)}, {rim}", PROTOCOL, *networks])
 
 
 # ---- as text

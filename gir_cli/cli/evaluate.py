@@ -17,6 +17,7 @@ from gir_cli.baselines import BASELINES, baseline
 from gir_cli.batch.planning import shared
 from gir_cli.cli import judged, showcase
 from gir_cli.cli.judged import Scored
+from gir_cli.cli.learned import Learned, given
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.showcase import Source
@@ -24,7 +25,7 @@ from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
 from gir_cli.evaluate import Measuring, Row, from_lines, outdated, to_line
 from gir_cli.evaluate import evaluate as measured
-from gir_cli.metrics import METRICS
+from gir_cli.metrics import METRICS, Given
 from gir_cli.params import Checked, Param
 from gir_cli.suite import SEED, SUITES, AnyTask, RealTask, chosen
 from gir_cli.suite.lines import read_lines
@@ -37,6 +38,7 @@ EPILOG = """Examples:
   gir evaluate --suite denoise --data CBSD68/             as published tables make their noise
   gir evaluate --data Kodak24/ --quick --min psnr=25,ar=0.5     for tests: exit status 4 if short
   gir evaluate restored/ references/ --metric psnr --metric ssim
+  gir evaluate restored/ references/ --metric lpips --lpips-backbone alexnet.pth --lpips-weights alex.pth
 """
 
 
@@ -79,6 +81,7 @@ class Evaluating(Checked):
 def evaluate(
     operands: Annotated[list[str] | None, typer.Argument(metavar="[RESTORED REFERENCE]", show_default=False)] = None,
     evaluating: Evaluating = Evaluating(),
+    learned: Learned = Learned(),
 ) -> int:
     """Score models on the tasks of GIR-110 or another suite, or restored images against their references.
 
@@ -91,7 +94,8 @@ def evaluate(
     for name in evaluating.metric:
         METRICS.find(name)
     thresholds = [_threshold(part) for text in evaluating.min for part in text.split(",")]
-    scored = _pairs(operands[0], operands[1], evaluating) if operands else _suite(evaluating)
+    networks = given(evaluating.metric, learned, evaluating.device)
+    scored = _pairs(*operands, evaluating, networks) if operands else _suite(evaluating, networks)
     if not scored.rows:
         raise InputError("nothing was measured: the folders of the tasks are not there")
     judged.tell(scored, as_json=evaluating.json)
@@ -113,11 +117,11 @@ def _threshold(text: str) -> tuple[str, float]:
 # ---- rows
 
 
-def _suite(evaluating: Evaluating) -> Scored:
+def _suite(evaluating: Evaluating, networks: Given) -> Scored:
     """Return the rows of the chosen tasks, those in the output file taken as they are; write the report."""
     tasks = _tasks(evaluating)
     lines = read_lines(Path(evaluating.lines) if evaluating.lines else None)
-    measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed)
+    measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed, networks)
     target = evaluating.output
     had = from_lines(files.read(target).decode().splitlines()) if target and os.path.exists(target) else []
     models = {**_baselines(evaluating), **_models(evaluating)}
@@ -134,11 +138,11 @@ def _suite(evaluating: Evaluating) -> Scored:
 
 def _kept(found: Iterator[Row], had: list[Row], evaluating: Evaluating) -> Iterator[Row]:
     """Yield the rows under a progress bar, those that are new written to the output file as they come."""
-    known = {row.place: row.scores for row in had}
+    known = {row.place: row for row in had}
     target = evaluating.output
     with open(target, "a") if target else nullcontext() as out:
         for row in progress(found, total=None, unit="row", shown=not evaluating.quiet):
-            if out and not known.get(row.place, {}).keys() >= row.scores.keys():
+            if out and not (row.place in known and known[row.place].has(row.scores, row.files)):
                 print(to_line(row), file=out, flush=True)
             yield row
 
@@ -178,23 +182,24 @@ def _baselines(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
     return {text: (hashlib.sha256(repr(method).encode()).hexdigest(), method) for text, method in methods.items()}
 
 
-def _pairs(restored: str, reference: str, evaluating: Evaluating) -> Scored:
+def _pairs(restored: str, reference: str, evaluating: Evaluating, networks: Given) -> Scored:
     """Return a row for each image of `restored` against the one of the same stem in `reference`."""
     from gir_cli.image import decode
-    from gir_cli.metrics import quantised, scores
+    from gir_cli.metrics import files_of, quantised, scores
 
     if evaluating.html:
         raise UsageError("--html is a report of a suite; gir compare A B -o sheet.png shows pictures")
+    metrics = evaluating.metric or ("psnr",)
     rows = []
     for name, one, other in _matched(Path(restored), Path(reference)):
         try:
             images = [decode(files.read(str(path))) for path in (one, other)]
             levels = [quantised(image.pixels, image.depth) for image in images]
-            found = scores(evaluating.metric or ("psnr",), *levels)
+            found = scores(metrics, *levels, given=networks)
         except InputError as error:
             raise InputError(f"{files.shown(str(one))}: {error}") from None
         values = {metric: score if isinstance(score, float) else float("nan") for metric, score in found.items()}
-        rows.append(Row("pairs", "pairs", name, "restored", "", values))
+        rows.append(Row("pairs", "pairs", name, "restored", "", values, files_of(metrics, networks)))
     return Scored(rows)
 
 

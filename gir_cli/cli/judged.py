@@ -157,7 +157,9 @@ def caption(scored: Scored, metric: str) -> str:
     borders = [f"border of {t.border} left out in {t.name}" for t in scored.tasks if t.border and t.name in named]
     rim = ", ".join(borders) or "no border left out"
     own = f"{OWN}; " if {row.group for row in rows} & GROUPS.keys() else ""
-    return f"{metric} over {len(table)} tasks, {pictures} images{quick}{same}; {depth}, {rim}; {own}{PROTOCOL}"
+    what = f"{metric} over {len(table)} tasks, {pictures} images{quick}{same}"
+    networks = dict.fromkeys(row.files[metric] for row in rows if metric in row.files)
+    return "; ".join([what, f"{depth}, {rim}", f"{own}{PROTOCOL}", *networks])
 
 
 def hold(scored: Scored, name: str, least: float) -> None:

@@ -8,7 +8,8 @@ squared error, torchmetrics reflects borders in SSIM, scikit-image defaults to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -35,12 +36,15 @@ class Metric(Protocol):
     """A score of `restored` against `clean`: a finite number, or infinity for a perfect PSNR.
 
     `perfect` is the score of equal pictures: scores near it are the better ones. It is None where
-    `clean` is not looked at.
+    `clean` is not looked at. `needs` are the options that name the files without which there is no
+    score; a metric that was made of them needs nothing more, and `files` tells which they were.
     """
 
     name: str
     unit: str
     perfect: float | None
+    needs: str
+    files: str
 
     def __call__(self, restored: np.ndarray, clean: np.ndarray) -> float: ...
 
@@ -48,11 +52,12 @@ class Metric(Protocol):
 METRICS: Catalog[Metric] = Catalog("metric", __name__)
 
 
-def facts(*, perfect: float | None, unit: str = "") -> Callable[[Callable[..., float]], Metric]:
+def facts(*, perfect: float | None, unit: str = "", needs: str = "") -> Callable[[Callable[..., float]], Metric]:
     """Return a decorator that gives a function what a Metric tells about itself."""
 
     def told(function: Callable[..., float]) -> Metric:
         function.perfect, function.unit = perfect, unit  # type: ignore[attr-defined]
+        function.needs, function.files = needs, ""  # type: ignore[attr-defined]
         return function  # type: ignore[return-value]
 
     return told
@@ -69,15 +74,21 @@ def quantised(pixels: np.ndarray, depth: str = "8") -> np.ndarray:
     return np.rint(np.clip(pixels, 0, 1) * np.float64(PEAKS[depth])) / PEAKS[depth]
 
 
+#: Metrics that were made of files, by name.
+Given = Mapping[str, Metric]
+NOTHING: Given = MappingProxyType({})
+
+
 def scores(
-    names: Iterable[str], restored: np.ndarray, clean: np.ndarray, *, border: int = 0
+    names: Iterable[str], restored: np.ndarray, clean: np.ndarray, *, border: int = 0, given: Given = NOTHING
 ) -> dict[str, float | Undefined]:
     """Return the score of `restored` against `clean` by each metric named, or why it has none.
 
-    `border` pixels are left out on every side. Raises InputError if the sizes differ and UsageError
-    for an unknown name or a border that leaves nothing.
+    `border` pixels are left out on every side; metrics that are `given` are taken as they are. Raises
+    InputError if the sizes differ and UsageError for an unknown name, a metric whose files are not
+    given, or a border that leaves nothing.
     """
-    metrics = [METRICS.find(name) for name in names]
+    metrics = [given.get(name) or METRICS.find(name) for name in names]
     if restored.shape != clean.shape:
         raise InputError(f"sizes differ: {size(restored)} against {size(clean)}")
     restored, clean = cropped(restored, border), cropped(clean, border)
@@ -89,6 +100,11 @@ def _score(metric: Metric, restored: np.ndarray, clean: np.ndarray) -> float | U
         return metric(restored, clean)
     except Undefined as reason:
         return reason
+
+
+def files_of(names: Iterable[str], given: Given) -> dict[str, str]:
+    """Return which files those of the metrics named were made of that were made of files."""
+    return {name: given[name].files for name in names if name in given}
 
 
 def cropped(pixels: np.ndarray, border: int) -> np.ndarray:
