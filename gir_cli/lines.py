@@ -68,7 +68,8 @@ def trained(task: Task, making: Making, interrupted: Callable[[], bool] = lambda
 
 def _check_same(weights: Path, settings: Settings, digest: str, start: Path | None) -> None:
     record = records.record(weights)
-    there = {**record["train"], "parents": record["parents"]}
+    # A network made before there was a setting had its default.
+    there = {**dataclasses.asdict(Settings()), **record["train"], "parents": record["parents"]}
     wanted = {"data_digest": digest, "parents": [records.digest(start)] if start else []}
     for name, value in {**dataclasses.asdict(settings), **wanted}.items():
         if there[name] != value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import sys
@@ -12,14 +13,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from classifiers import defined_features, random_classifier
 from pictures import encoded
 
 from gir_cli.data import DeviceSamples, Samples, Sources, batches, mixture, open_pairs, open_photographs
-from gir_cli.errors import GirError, InputError, Unfinished, UsageError
+from gir_cli.errors import GirError, InputError, Unfinished, UsageError, WeightsError
+from gir_cli.features import read_features
 from gir_cli.image import decode
 from gir_cli.train import state
 from gir_cli.train.loop import train
-from gir_cli.train.losses import fft, loss
+from gir_cli.train.losses import fft, loss, perceptual
 from gir_cli.train.optimizer import is_hidden, orthogonalised
 from gir_cli.train.run import Limits, Run
 from gir_cli.train.settings import Settings, address, averaging, rate
@@ -52,6 +55,14 @@ def finished(settings, photographs, place, limits=HERE, **more):
     for _ in train(settings, Sources(photographs), place, limits, **more):
         pass
     return load(place / "weights.safetensors").network.state_dict()
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory):
+    """Return the path of a VGG-16 with random weights."""
+    path = tmp_path_factory.mktemp("classifier") / "vgg16.pth"
+    torch.save(random_classifier("vgg"), path)
+    return path
 
 
 def same(a, b):
@@ -209,6 +220,30 @@ def test_the_fourier_loss_is_added_with_its_weight():
     assert float(more - plain) == pytest.approx(0.5 * float(fft(a, b)), rel=1e-5)
 
 
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_the_perceptual_loss_is_the_mean_error_of_features(tmp_path, net):
+    tensors = random_classifier(net)
+    torch.save(tensors, tmp_path / "net.pth")
+    a, b = torch.rand(2, 2, 3, 32, 40, generator=torch.Generator().manual_seed(0)).double()
+    stages = zip(defined_features(net, tensors, a), defined_features(net, tensors, b), strict=True)
+    wanted = np.mean([float((one - other).abs().mean()) for one, other in stages])
+    network = read_features(tmp_path / "net.pth")
+    restored = a.float().requires_grad_()
+    found = perceptual(network, restored, b.float())
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    found.backward()
+    assert restored.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_the_perceptual_loss_is_added_with_its_weight(classifier):
+    a, b = torch.rand(2, 1, 3, 16, 16)
+    network = read_features(classifier)
+    settings = Settings(loss="l1", perceptual=0.5, perceptual_backbone=str(classifier))
+    more = loss(settings, a, b, network) - loss(Settings(loss="l1"), a, b)
+    assert float(more) == pytest.approx(0.5 * float(perceptual(network, a, b)), rel=1e-5)
+
+
 # ---- schedule
 
 
@@ -320,7 +355,7 @@ def test_another_run_is_not_taken_for_this_one(photographs, tmp_path, changed, s
 def test_a_run_from_before_a_setting_is_taken_to_have_had_its_default(tmp_path):
     old = dataclasses.asdict(QUICK) | {"data": "digest"}
     del old["degrade_on"]
-    state.check_same_run(tmp_path, old, QUICK, "digest")
+    state.check_same_run(tmp_path, old, QUICK, {"data": "digest"})
 
 
 def test_a_longer_run_goes_on_from_a_shorter_one(photographs, tmp_path):
@@ -369,6 +404,52 @@ def test_a_teacher_pulls_its_pupil(photographs, tmp_path):
     pupil = finished(taught, photographs, tmp_path / "pupil")
     assert float(pupil["head.bias"].mean()) > float(alone["head.bias"].mean()) + 0.05
     assert load(tmp_path / "pupil/weights.safetensors").record["parents"] == [load(teacher).digest]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_classifier_has_a_say_in_training(photographs, tmp_path, classifier, precision):
+    plain = dataclasses.replace(QUICK, steps=3, patches="16", precision=precision)
+    settings = dataclasses.replace(plain, perceptual=0.5, perceptual_backbone=str(classifier))
+    assert not same(
+        finished(plain, photographs, tmp_path / "plain"), finished(settings, photographs, tmp_path / "perceptual")
+    )
+    record = load(tmp_path / "perceptual/weights.safetensors").record["train"]
+    assert record["perceptual"] == 0.5
+    assert record["perceptual_digest"] == hashlib.sha256(classifier.read_bytes()).hexdigest()
+    assert load(tmp_path / "plain/weights.safetensors").record["train"]["perceptual_digest"] == ""
+
+
+def test_a_perceptual_run_goes_on_with_its_classifier_only(photographs, tmp_path, classifier):
+    settings = dataclasses.replace(
+        QUICK, steps=2, patches="16", perceptual=0.5, perceptual_backbone=str(classifier), every=2
+    )
+    finished(settings, photographs, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"begun with perceptual=0\.5, not 0\.25"):
+        finished(dataclasses.replace(settings, perceptual=0.25), photographs, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"begun with perceptual=0\.5, not 0\.0"):
+        finished(dataclasses.replace(settings, perceptual=0, perceptual_backbone=""), photographs, tmp_path / "run")
+    moved = tmp_path / "moved.pth"
+    torch.save(random_classifier("vgg", seed=1), moved)
+    longer = dataclasses.replace(settings, steps=4, perceptual_backbone=str(moved))
+    with pytest.raises(UsageError, match="begun with perceptual_backbone="):
+        finished(longer, photographs, tmp_path / "run")
+    moved.write_bytes(classifier.read_bytes())
+    finished(longer, photographs, tmp_path / "run")
+    assert state.read_checkpoint(tmp_path / "run")[0]["step"] == 4
+
+
+def test_a_classifier_that_is_none_or_sees_no_features_in_patches_is_refused(photographs, tmp_path, classifier):
+    settings = dataclasses.replace(QUICK, patches="8", perceptual=1, perceptual_backbone=str(classifier))
+    with pytest.raises(UsageError, match=r"patches=8 must not be under 16"):
+        Run(settings, Sources(photographs), tmp_path, HERE)
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "part.pth")
+    with pytest.raises(WeightsError, match=r"part\.pth: holds neither AlexNet nor VGG-16"):
+        Run(
+            dataclasses.replace(QUICK, perceptual=1, perceptual_backbone=str(tmp_path / "part.pth")),
+            Sources(photographs),
+            tmp_path,
+            HERE,
+        )
 
 
 def test_frozen_parameters_stay(photographs, tmp_path):
@@ -475,6 +556,9 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
         (["--time", "soon"], 2, "'soon' is no length of time"),
         (["--steps", "0"], 2, "--steps=0 is out of range"),
         (["--chain", "noise:sigma=x"], 2, "noise: sigma=x"),
+        (["--perceptual", "1"], 2, "--perceptual, a weight, and --perceptual-backbone, a file, are of use together"),
+        (["--perceptual", "1", "--perceptual-backbone", "none.pth"], 3, "none.pth: no such weights file"),
+        (["--perceptual", "1", "--perceptual-backbone", __file__], 3, "not a checkpoint that torch can read"),
         (["--chain", "webp:30 snow", "--degrade-on", "device"], 2, "no device can do webp, snow;"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gir_cli.features import Features
 from gir_cli.train.settings import Settings
 
 
@@ -41,10 +42,22 @@ def fft(restored: Tensor, clean: Tensor) -> Tensor:
     return torch.view_as_real(torch.fft.rfft2(restored - clean, norm="ortho")).abs().mean()
 
 
+def perceptual(classifier: Features, restored: Tensor, clean: Tensor) -> Tensor:
+    """Mean absolute error of a classifier's features, its five stages counting alike (after Johnson et al., 2016)."""
+    with torch.no_grad():
+        wanted = list(classifier(clean))
+    pairs = zip(classifier(restored), wanted, strict=True)
+    return torch.stack([l1(found.float(), truth.float()) for found, truth in pairs]).mean()
+
+
 LOSSES = {"l1": l1, "charbonnier": charbonnier, "mse": mse, "psnr": psnr}
 
 
-def loss(settings: Settings, restored: Tensor, clean: Tensor) -> Tensor:
-    """Return the loss that `settings` asks for, a scalar."""
+def loss(settings: Settings, restored: Tensor, clean: Tensor, classifier: Features | None = None) -> Tensor:
+    """Return the loss that `settings` asks for, a scalar; `classifier` is its perceptual backbone."""
     value = LOSSES[settings.loss](restored, clean)
-    return value + settings.fft * fft(restored, clean) if settings.fft else value
+    if settings.fft:
+        value = value + settings.fft * fft(restored, clean)
+    if classifier is not None:
+        value = value + settings.perceptual * perceptual(classifier, restored, clean)
+    return value

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gir_cli import __version__, device_chain
+from gir_cli import __version__, device_chain, records
 from gir_cli.data import DeviceSamples, Samples, Sources, mixture, psnr, to_float
 from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
+from gir_cli.features import Features, read_features
 from gir_cli.models import MODELS, Description
 from gir_cli.params import params_of
 from gir_cli.train import state
@@ -82,6 +83,8 @@ class Run:
         keep_freed_memory()
         self.settings, self.folder, self.limits, self.sources = settings, folder, limits, sources
         self.device, self.ranks = torch.device(limits.device), limits.ranks
+        self.digests = {"data": sources.digest, "perceptual_backbone": ""}
+        self.classifier = self._classifier()
         samples, self.validation = sources.samples(
             settings.distribution, settings.seed, settings.pairs_share, probabilities(settings)
         )
@@ -125,6 +128,19 @@ class Run:
         places = [self.device] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(network, device_ids=places)
 
+    def _classifier(self) -> Features | None:
+        """Return the network of the perceptual loss, its file's digest noted; UsageError if patches are too small."""
+        if not self.settings.perceptual:
+            return None
+        path = Path(self.settings.perceptual_backbone)
+        classifier = read_features(path)
+        self.digests["perceptual_backbone"] = records.digest(path)
+        least = classifier.plan.least
+        if min(sides(self.settings)) < least:
+            raise UsageError(f"{path}: patches={self.settings.patches} must not be under {least}, which it needs")
+        place_channels_last(classifier)
+        return classifier.to(self.device)
+
     def _teacher(self) -> nn.Module | None:
         if not self.settings.teacher:
             return None
@@ -151,7 +167,7 @@ class Run:
         if found is None:
             return False
         facts, tensors = found
-        state.check_same_run(self.folder, facts["settings"], self.settings, self.sources.digest)
+        state.check_same_run(self.folder, facts["settings"], self.settings, self.digests)
         state.put_back(tensors, self.network, self.average, self.optimizers)
         self.step, self.images, self.skips[0] = facts["step"], facts["images"], facts["skipped"]
         self.seconds, self.best, self.parents = facts["seconds"], facts["best"], facts["parents"]
@@ -193,11 +209,12 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             restored = self.parallel(worse).float()
             if self.teacher is None:
-                return loss(self.settings, restored, clean)
+                return loss(self.settings, restored, clean, self.classifier)
             with torch.no_grad():
                 taught = self.teacher(worse).float()
+            true, learnt = (loss(self.settings, restored, aim, self.classifier) for aim in (clean, taught))
         share = self.settings.teacher_share
-        return (1 - share) * loss(self.settings, restored, clean) + share * loss(self.settings, restored, taught)
+        return (1 - share) * true + share * learnt
 
     @property
     def skipped(self) -> int:
@@ -256,7 +273,7 @@ class Run:
             "seconds": self.seconds,
             "best": self.best,
             "parents": self.parents,
-            "settings": dataclasses.asdict(self.settings) | {"data": self.sources.digest},
+            "settings": state.held(self.settings, self.digests),
         }
         tensors = state.snapshot(self.network, self.average, self.optimizers)
         state.write_checkpoint(self.folder, self.step, tensors, facts)
@@ -273,7 +290,8 @@ class Run:
                 "data": about.get("data", []),
                 "photographs": len(self.sources.photographs or ()),
                 "pairs": len(self.sources.pairs.clean) if self.sources.pairs else 0,
-                "data_digest": self.sources.digest,
+                "data_digest": self.digests["data"],
+                "perceptual_digest": self.digests["perceptual_backbone"],
                 "steps_done": self.step,
                 "images": self.images,
                 "seconds": round(self.seconds),

@@ -28,6 +28,10 @@ class Settings(Checked):
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
     loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr"], Param("what is made small")] = "charbonnier"
     fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
+    perceptual: Annotated[float, Param("weight of the error of a classifier's features beside the loss", 0, 100)] = 0.0
+    perceptual_backbone: Annotated[
+        str, Param("that classifier: AlexNet or VGG-16 as torchvision has them", metavar="FILE")
+    ] = ""
     teacher: Annotated[str, Param("weights file whose results are learnt beside the truth")] = ""
     teacher_share: Annotated[float, Param("share of the loss that the teacher's results have", 0, 1)] = 0.5
     freeze: Annotated[str, Param("parameters to leave as they are, by name, as 'stem.*,head.*'")] = ""
@@ -53,6 +57,8 @@ class Settings(Checked):
         super().__post_init__()
         sides(self)
         probabilities(self)
+        if bool(self.perceptual) != bool(self.perceptual_backbone):
+            raise UsageError("--perceptual, a weight, and --perceptual-backbone, a file, are of use together only")
 
     @property
     def largest(self) -> int:
@@ -60,7 +66,7 @@ class Settings(Checked):
         return max(sides(self))
 
 
-#: Fields that must not change when a run is resumed.
+#: Fields that must not change when a run is resumed; of the perceptual backbone it is the content that must not.
 FIXED = (
     "model",
     "config",
@@ -70,6 +76,8 @@ FIXED = (
     "seed",
     "loss",
     "fft",
+    "perceptual",
+    "perceptual_backbone",
     "teacher",
     "teacher_share",
     "freeze",

@@ -91,9 +91,14 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | 
     return None
 
 
-def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, data_digest: str) -> None:
+def held(settings: Settings, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a checkpoint holds of `settings`: digests, of the data and of files, where content is what counts."""
+    return dataclasses.asdict(settings) | dict(digests)
+
+
+def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, digests: Mapping[str, str]) -> None:
     """Raise UsageError naming the first setting of run `folder` that must not change but did."""
-    new = dataclasses.asdict(settings) | {"data": data_digest}
+    new = held(settings, digests)
     # A run begun before there was a setting had its default.
     begun = dataclasses.asdict(Settings()) | dict(old)
     for name in (*FIXED, "data"):
