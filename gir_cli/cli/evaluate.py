@@ -95,7 +95,7 @@ def evaluate(
         METRICS.find(name)
     thresholds = [_threshold(part) for text in evaluating.min for part in text.split(",")]
     networks = given(evaluating.metric, learned, evaluating.device)
-    scored = _pairs(*operands, evaluating, networks) if operands else _suite(evaluating, networks)
+    scored = _pairs(operands[0], operands[1], evaluating, networks) if operands else _suite(evaluating, networks)
     if not scored.rows:
         raise InputError("nothing was measured: the folders of the tasks are not there")
     judged.tell(scored, as_json=evaluating.json)
