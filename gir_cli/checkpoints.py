@@ -1,16 +1,13 @@
-"""Weights that others published: read without running anything, unwrapped, and recognised from their keys.
+"""Weights that others published: read without running anything, and unwrapped.
 
-A checkpoint is a pickle that torch reads with `weights_only`, or a safetensors file. What it is comes
-from the names and shapes of its tensors alone: each network class says, as `official`, what its own
-look like.
+A checkpoint is a pickle that torch reads with `weights_only`, or a safetensors file.
 """
 
 from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +16,11 @@ from safetensors.torch import load as read_safetensors
 from torch import Tensor
 
 from gir_cli import records
-from gir_cli.errors import UsageError, WeightsError
-from gir_cli.models import MODELS
-from gir_cli.models.official import Official
-from gir_cli.params import params_of
+from gir_cli.errors import WeightsError
+from gir_cli.recognition import CONTAINERS
 
 LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
-CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "g_ema")
-PREFIXES = ("module.", "net.", "netG.", "model.")
-SHOWN = 3  # names that a message lists
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A recognised state dict: the network's name, its configuration, and tensors under the network's names."""
-
-    model: str
-    config: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
-    license: str
+EPS = 1e-4  # of DnCNN's batch normalisation
 
 
 def read(path: Path) -> Any:
@@ -114,66 +97,17 @@ def check_extent(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise WeightsError(f"{path}: its tensors claim {claimed} bytes, more than the file holds")
 
 
-def recognised(tensors: Mapping[str, Tensor], path: Path) -> Checkpoint:
-    """Return what the `tensors` of file `path` are.
+def norms_folded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return `tensors` with each batch normalisation, where there is any, folded into the convolution before.
 
-    Raises WeightsError naming what was looked for.
+    The kernel takes the place of the convolution's, its bias that of the normalisation's.
     """
-    for names in _spellings(tensors):
-        for model, official in known():
-            renamed, sizes = _understood(official, names)
-            if sizes:
-                return Checkpoint(model, sizes, renamed, official.license)
-    raise WeightsError(f"{path}: {_unknown(tensors)}")
-
-
-def known() -> list[tuple[str, Official]]:
-    """Return the networks whose published weights are recognised."""
-    officials = ((name, getattr(network, "official", None)) for name, network in MODELS.items())
-    return [(name, official) for name, official in officials if official]
-
-
-def _spellings(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Yield `tensors` as they are, then without each prefix that all of their names have, again and again."""
-    yield dict(tensors)
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            yield from _spellings({name.removeprefix(prefix): value for name, value in tensors.items()})
-
-
-def _understood(official: Official, names: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors under the network's names, and the configuration that their shapes show.
-
-    The latter is empty where they are not what they should be.
-    """
-    try:
-        renamed = official.renamed(names)
-        shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-        sizes = official.sizes(shapes) if official.knows(shapes) else {}
-        return renamed, sizes and sizes | official.aside(names)
-    except (LookupError, ValueError, ZeroDivisionError, RuntimeError):
-        return names, {}
-
-
-def _unknown(tensors: Mapping[str, Tensor]) -> str:
-    """Say what was looked for, what came nearest, and what was found."""
-    looked = ", ".join(name for name, _ in known())
-    if not tensors:
-        return f"holds no tensors by name (looked in {', '.join(CONTAINERS)})"
-    found = ", ".join(f"'{name}'" for name in list(tensors)[:SHOWN])
-    said = f"no network that I know (looked for {looked}); it holds {len(tensors)} tensors: {found} …"
-    near = [(len(official.missing(tensors)) / len(official.keys), name, official) for name, official in known()]
-    share, name, official = min(near, key=lambda item: item[0])
-    if share == 1:
-        return said
-    why = ", ".join(f"'{key}'" for key in official.missing(tensors)[:SHOWN])
-    return f"{said}; nearest is {name}, but " + (f"it misses {why}" if why else "its shapes do not fit together")
-
-
-def read_settings(model: str, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings of `model` that `texts` spell, or raise UsageError."""
-    declared = params_of(MODELS.find(model).Config)
-    for key in texts:
-        if key not in declared:
-            raise UsageError(f"{model} has no setting '{key}' (it has {', '.join(declared)})")
-    return {key: declared[key].read(text, model) for key, text in texts.items()}
+    out = dict(tensors)
+    for norm in [name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")]:
+        stack, _, number = norm.rpartition(".")
+        layer = f"{stack}.{int(number) - 1}"
+        gain = tensors[f"{norm}.weight"] / torch.sqrt(tensors[f"{norm}.running_var"] + EPS)
+        off = tensors.get(f"{layer}.bias", 0) - tensors[f"{norm}.running_mean"]
+        out[f"{layer}.weight"] = tensors[f"{layer}.weight"] * gain[:, None, None, None]
+        out[f"{norm}.bias"] = off * gain + tensors[f"{norm}.bias"]
+    return out

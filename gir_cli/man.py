@@ -45,15 +45,15 @@ transparency, gray, ICC profile, EXIF and XMP are kept where the format can hold
 and said once: transparency is composited on --background, depth is reduced, metadata left out."""
 
 WEIGHTS_TEXT = """A weights file is a safetensors file: tensors by name, and a header whose metadata holds, under the
-key gir, a JSON record. gir info FILE prints it. Names, shapes, kinds and finiteness of the tensors are checked against
-the architecture before they are used, and nothing in a file can name code to run."""
+key gir, a JSON record. gir info FILE prints it. Names and shapes of the tensors are compared with those that the
+architecture has with these settings, and their values must be finite, before anything else is done with a file; nothing
+in it can name code to run. Files of others, without a record, are recognised from names and shapes and compared too."""
 
 WEIGHTS_RECORD = (
     ("format", "version of the record, 1"),
     ("name", "what the weights are called"),
     ("model, config", "architecture and its settings"),
     ("scale", "how many times larger the result is"),
-    ("layout", "SHA-256 of the names and shapes of the tensors, by which changed files are refused early"),
     (
         "train",
         "how they came to be: distribution, data with digest and count, all settings, steps, seconds, program"

@@ -7,12 +7,17 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from gir_cli.errors import WeightsError
+from gir_cli.errors import UsageError, WeightsError
+from gir_cli.layouts import Layout, configured, difference
+from gir_cli.layouts.shapes import Shapes
+from gir_cli.recognition import recognised
 
 FORMAT = 1
 LONGEST = 4 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of a million
@@ -21,6 +26,7 @@ SUFFIXES = (SUFFIX, ".pth", ".pt", ".ckpt")  # the first counts where a folder h
 BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 PIECE = 1 << 20  # values that are looked at together
+UNSAID: Mapping[str, str] = MappingProxyType({})  # no settings
 
 
 def find(name: str, places: Iterable[Path]) -> Path:
@@ -60,20 +66,19 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check(path: Path) -> None:
-    """Raise WeightsError if weights file `path` is not there, or is in safetensors form and damaged.
+def check(path: Path, settings: Mapping[str, str] = UNSAID) -> None:
+    """Raise WeightsError if weights file `path` is not there, or is in safetensors form and cannot be used.
 
-    That is a header that lies, values that are not finite, or other tensors than its record was written
-    with. It is done here because importing torch takes longer, and more memory, than refusing a bad file
-    may; of files in other forms nothing is known without it.
+    That is a header that lies, tensors that are no network's or not those of its record, or values that are
+    not finite. It is done here because importing torch takes longer, and more memory, than refusing a bad
+    file may; of files in other forms nothing is known without it.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     if not is_safetensors(path):
         return
     found = tensors(path)
-    if ours(path) and record(path).get("layout", layout(shapes(found))) != layout(shapes(found)):
-        raise WeightsError(f"{path}: its tensors have other names or shapes than its record was written with")
+    understood(path, shapes(found), settings)
     with open(path, "rb") as file:
         file.seek(8 + struct.unpack("<Q", file.read(8))[0])
         for name, entry in sorted(found.items(), key=_place):
@@ -170,15 +175,39 @@ def tensors(path: Path) -> dict[str, Any]:
     return {name: entry for name, entry in header(path).items() if name != "__metadata__"}
 
 
-def shapes(entries: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def shapes(entries: Mapping[str, Any]) -> Shapes:
     """Return the shapes of the tensors of a header by name."""
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
-def layout(shapes: Mapping[str, Iterable[int]]) -> str:
-    """Return the SHA-256, in hexadecimal, of the names and shapes of tensors."""
-    lines = (f"{name} {'x'.join(map(str, shape))}\n" for name, shape in sorted(shapes.items()))
-    return hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()
+def understood(path: Path, found: Shapes, settings: Mapping[str, str] = UNSAID) -> tuple[Layout, dict[str, str]]:
+    """Return the configuration of the network in file `path`, whose tensors have the shapes `found`.
+
+    With it come the network's names of tensors, each with that in the file. The configuration is that of
+    the file's record, or what names and shapes show and `settings` say. WeightsError if it is none, or one
+    tensor is not what it wants.
+    """
+    known = record(path) if ours(path) else None
+    try:
+        if known is None:
+            config, names = recognised(found, settings)
+        else:
+            config, names = _recorded(known), {name: name for name in found}
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    if wrong := difference(config.tensors(), {name: found[there] for name, there in names.items()}):
+        raise WeightsError(f"{path}: {wrong}")
+    return config, names
+
+
+def _recorded(known: Mapping[str, Any]) -> Layout:
+    """Return the configuration that a record says."""
+    try:
+        return configured(known["model"], known["config"])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(f"its record is incomplete ({error})") from None
+    except UsageError as error:
+        raise WeightsError(str(error)) from None
 
 
 def record(path: Path) -> dict[str, Any]:
@@ -190,6 +219,21 @@ def record(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise WeightsError(f"{path}: written in a format that this version does not know")
     return found
+
+
+def published(path: Path, config: Layout) -> dict[str, Any]:
+    """Return a record made for file `path`, which others published and was understood as `config`."""
+    complete = asdict(config)  # type: ignore[call-overload]
+    return {
+        "format": FORMAT,
+        "name": path.stem,
+        "model": config.name,
+        "config": complete,
+        "scale": complete.get("scale", 1),
+        "license": config.official.license if config.official else "",
+        "origin": f"{path.name}, recognised from the names and shapes of its tensors",
+        "parents": [digest(path)],
+    }
 
 
 def parameters(path: Path) -> int:

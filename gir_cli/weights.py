@@ -23,18 +23,9 @@ from torch.nn import functional
 
 from gir_cli import checkpoints, records
 from gir_cli.errors import UsageError, WeightsError
+from gir_cli.layouts import configured, difference
+from gir_cli.layouts.shapes import Shapes
 from gir_cli.models import MODELS, Description
-from gir_cli.params import params_of
-
-
-def configured(name: str, config: Mapping[str, Any]) -> Any:
-    """Return the checked configuration of model `name`, or raise UsageError."""
-    declared = params_of(MODELS.find(name).Config)
-    for key in config:
-        if key not in declared:
-            raise UsageError(f"{name} has no setting '{key}' (it has {', '.join(declared)})")
-    values = {key: declared[key].check(value, name) for key, value in config.items()}
-    return MODELS.find(name).Config(**values)
 
 
 def built(name: str, config: Mapping[str, Any]) -> nn.Module:
@@ -116,10 +107,9 @@ def _reflected(batch: Tensor, axis: int, wanted: int) -> Tensor:
 
 def save(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write `tensors` and `record` to `path`, aside first, then renamed."""
-    layout = records.layout({name: tensor.shape for name, tensor in tensors.items()})
     data = write_tensors(
         {name: tensor.contiguous().cpu() for name, tensor in tensors.items()},
-        {"gir": json.dumps({"format": records.FORMAT, **record, "layout": layout})},
+        {"gir": json.dumps({"format": records.FORMAT, **record})},
     )
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -136,62 +126,43 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
     network what names and shapes of tensors cannot show.
     """
     path = Path(path)
-    checkpoints.check_size(path)
-    ours = records.ours(path)
-    record, tensors = _ours(path) if ours else _official(path, settings)
+    ours, tensors = _read(path)
     if ours and settings:
         raise UsageError(f"{path}: its record says what it is; no setting can change that")
-    try:
-        with torch.device("meta"):  # nothing is allocated before names and shapes agree
-            network = built(record["model"], record["config"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise WeightsError(f"{path}: its record is incomplete ({error})") from None
-    except UsageError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    fill(network, tensors, path)
+    config, names = records.understood(path, shapes_of(tensors), settings)
+    record = records.record(path) if ours else records.published(path, config)
+    with torch.device("meta"):  # for the file's tensors take the place of the network's own
+        network = MODELS.find(config.name)(config)
+    folded = checkpoints.norms_folded(tensors)
+    fill(network, {name: folded[there] for name, there in names.items()}, path)
     return Model(network.eval(), record, records.digest(path))
 
 
-def _ours(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    return records.record(path), checkpoints.safetensors(path)
-
-
-def _official(path: Path, settings: Mapping[str, str]) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    """Return a record made for a published checkpoint, and its tensors."""
+def _read(path: Path) -> tuple[bool, dict[str, Tensor]]:
+    """Say whether the file is one of ours, and return its tensors."""
+    checkpoints.check_size(path)
+    if records.ours(path):
+        return True, checkpoints.safetensors(path)
     tensors = checkpoints.tensors_of(checkpoints.read(path))
     checkpoints.check_extent(tensors, path)
-    found = checkpoints.recognised(tensors, path)
-    config = {**found.config, **checkpoints.read_settings(found.model, settings)}
-    try:
-        complete = dataclasses.asdict(configured(found.model, config))
-    except UsageError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    record = {
-        "format": records.FORMAT,
-        "name": path.stem,
-        "model": found.model,
-        "config": complete,
-        "scale": complete.get("scale", 1),
-        "license": found.license,
-        "origin": f"{path.name}, recognised from the names and shapes of its tensors",
-        "parents": [records.digest(path)],
-    }
-    return record, found.tensors
+    return False, tensors
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put `tensors` in place of the network's own, which hold nothing yet."""
     expected = network.state_dict()
-    for name in (name for name in [*expected, *tensors] if (name in expected) != (name in tensors)):
-        where = "misses" if name in expected else "has an unknown"
-        raise WeightsError(f"{path}: {where} tensor '{name}'")
+    if wrong := difference(shapes_of(expected), shapes_of(tensors)):
+        raise WeightsError(f"{path}: {wrong}")
     for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise WeightsError(f"{path}: '{name}' has shape {list(tensor.shape)}, not {list(expected[name].shape)}")
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: '{name}' holds values that are not finite")
     values = {name: tensor.to(expected[name].dtype).contiguous() for name, tensor in tensors.items()}
     network.load_state_dict(values, assign=True)
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Return the shapes of `tensors` by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def config_of(network: nn.Module) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from test_models import SMALL, batch_for, network
 from gir_cli import checkpoints
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
+from gir_cli.recognition import CONTAINERS
 from gir_cli.weights import config_of, load
 
 PUBLISHED = [name for name in MODELS if name != "girnet"]
@@ -83,7 +84,7 @@ def test_variants_are_told_apart(name, config, tmp_path):
         assert torch.equal(model.network(batch), made(batch))
 
 
-@pytest.mark.parametrize("container", checkpoints.CONTAINERS)
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_containers_are_opened_and_what_is_beside_the_weights_left_out(container, tmp_path):
     tensors = network("srresnet").state_dict()
     beside = {"optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}, "iter": 300000}

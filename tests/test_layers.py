@@ -30,6 +30,8 @@ LAYERS = {
         "provenance",
         "report",
         "records",
+        "layouts",
+        "recognition",
     },
     3: {
         "export",

@@ -93,21 +93,35 @@ def test_damage_costs_little_and_torch_is_not_asked(good, png, damage, command):
 
 def test_infinite_values_are_found_in_every_piece(good, monkeypatch):
     monkeypatch.setattr(records, "PIECE", 7)
-    records.check(good)
     for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
-        values = torch.ones(50, dtype=kind)
-        good.write_bytes(write_tensors({"a": torch.zeros(3, dtype=torch.int64), "b": values, "c": torch.ones(2)}))
+        tensors = {name: value.to(kind) for name, value in network("girnet").state_dict().items()}
+        tensors["stem.bias"] = torch.zeros(8, dtype=torch.int64)
+        good.write_bytes(rewritten(good, tensors))
         records.check(good)
-        values[44] = -torch.inf
-        good.write_bytes(write_tensors({"a": torch.zeros(3, dtype=torch.int64), "b": values, "c": torch.ones(2)}))
-        with pytest.raises(WeightsError, match="'b' holds values that are not finite"):
+        tensors["head.weight"][-1, -1, -1, 0] = -torch.inf
+        good.write_bytes(rewritten(good, tensors))
+        with pytest.raises(WeightsError, match="'head.weight' holds values that are not finite"):
             records.check(good)
 
 
-def test_files_of_before_are_read_without_a_layout(good):
-    record = {key: value for key, value in records.record(good).items() if key != "layout"}
+def test_files_of_before_are_read_with_what_their_records_held_more(good):
+    record = records.record(good) | {"layout": 64 * "0"}
     good.write_bytes(write_tensors(network("girnet").state_dict(), {"gir": json.dumps(record)}))
     records.check(good)
+
+
+def test_a_record_that_does_not_agree_with_the_tensors_is_refused(good):
+    record = records.record(good)
+    for config, says in (
+        ({"width": 16}, r"'stem\.weight' has shape \[8, 12, 3, 3\], not \[16, 12, 3, 3\]"),
+        ({"levels": 3}, r"misses tensor 'down_blocks\.2\.0\.widen\.weight'"),
+        ({"levels": 1}, "has an unknown tensor"),
+        ({"levels": 99}, "out of range"),
+    ):
+        changed = record | {"config": record["config"] | config}
+        good.write_bytes(write_tensors(network("girnet").state_dict(), {"gir": json.dumps(changed)}))
+        with pytest.raises(WeightsError, match=says):
+            records.check(good)
 
 
 def test_a_pickle_that_would_run_code_does_not_whatever_the_command(gir, tmp_path, png):

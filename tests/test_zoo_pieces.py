@@ -9,12 +9,13 @@ import torch
 from test_models import SMALL, batch_for, network
 from torch.nn import functional
 
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.transposed import expansion
 from gir_cli.models import windows
 from gir_cli.models.blocks import ChannelNorm, ChannelScale
 from gir_cli.models.nafnet import Pool, sliding_mean
-from gir_cli.models.official import counts
 from gir_cli.models.swinir import Attention, SwinBlock, SwinirConfig
-from gir_cli.models.transposed import ChannelAttention, expansion
+from gir_cli.models.transposed import ChannelAttention
 from gir_cli.models.xrestormer import WindowAttention, XrestormerConfig
 from gir_cli.weights import Model, built
 

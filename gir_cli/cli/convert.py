@@ -49,7 +49,7 @@ def convert(
     """
     target = _target(checkpoint, converting.output)
     settings = dict(_pair(text) for text in converting.set)
-    records.check(Path(checkpoint))
+    records.check(Path(checkpoint), settings)
 
     from gir_cli.weights import load, save
 

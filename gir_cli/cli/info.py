@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from gir_cli import files, provenance, records
 from gir_cli.errors import GirError
 from gir_cli.image import MAX_PIXELS, decode, read_header
+from gir_cli.layouts import Layout
 
 EPILOG = """Examples:
 
@@ -66,18 +68,26 @@ def published(path: Path) -> dict[str, Any]:
     Nothing in the file is run. Raises WeightsError if it is none that is known, or damaged.
     """
     records.check(path)
-
-    from gir_cli.weights import load
-
-    model = load(path)
-    known = {name: model.record[name] for name in ("model", "config", "scale", "license")}
+    config = _read(path)
+    record = records.published(path, config)
+    known = {name: record[name] for name in ("model", "config", "scale", "license")}
     return {
         "kind": "published weights",
-        "sha256": model.digest,
-        "parameters": sum(value.numel() for value in model.network.state_dict().values()),
+        "sha256": record["parents"][0],
+        "parameters": sum(math.prod(shape) for shape in config.tensors().values()),
         **known,
         "convert": f"gir convert {shlex.quote(str(path))} -o {shlex.quote(path.stem)}.safetensors",
     }
+
+
+def _read(path: Path) -> Layout:
+    """Return the configuration of the network in file `path`; torch is asked only for a pickle."""
+    if records.is_safetensors(path):
+        return records.understood(path, records.shapes(records.tensors(path)))[0]
+
+    from gir_cli.weights import load
+
+    return load(path).network.config
 
 
 def _image(data: bytes) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Backbones: networks that map a batch (N, C, H, W) to a batch of the same shape times `scale`.
 
 Networks never pad; `Model` in weights.py pads, runs and crops from the description that a
-network class gives of itself. A class whose weights others publish also says, as `official`,
-how their checkpoints are recognised; its parameters have the official names.
+network class gives of itself. A class is made from its configuration, which layouts/ holds with
+what is known of its tensors; where others publish weights, the parameters have the official names.
 """
 
 from __future__ import annotations

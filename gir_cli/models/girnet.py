@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gir_cli.layouts.girnet import GirnetConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ResidualBlock
-from gir_cli.params import Checked, Param
-
-
-@dataclass(frozen=True)
-class GirnetConfig(Checked):
-    """Sizes of a girnet."""
-
-    width: Annotated[int, Param("channels of the first level", 4, 512)] = 64
-    growth: Annotated[float, Param("factor of channels from level to level", 1, 4)] = 2.0
-    levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
-    blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
 
 
 @MODELS.add("girnet")
@@ -38,7 +26,7 @@ class Girnet(nn.Module):
 
     def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
         super().__init__()
-        widths = [round(config.width * config.growth**level / 8) * 8 for level in range(config.levels)]
+        widths = config.widths
         self.config = config
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths)

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
-
 import torch
 from torch import Tensor, nn
 
-from gir_cli.errors import UsageError
+from gir_cli.layouts.nafnet import NafnetConfig
+from gir_cli.layouts.official import counts
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ChannelNorm, conv3, exactly
-from gir_cli.models.official import Official, Shapes, blocks, counts, spelled
-from gir_cli.params import Checked, Param
 
-DEEPEST = 8  # levels
 EPS = 1e-6  # of the normalisation
-GOPRO = "1-1-1-28"  # encoder of the deblurring networks, which are published for local pooling
-
-
-@dataclass(frozen=True)
-class NafnetConfig(Checked):
-    """Sizes of a NAFNet."""
-
-    width: Annotated[int, Param("channels of the first level", 1, 512)] = 32
-    encoder: Annotated[str, Param("blocks of each level on the way down")] = "1-1-1-28"
-    middle: Annotated[int, Param("blocks at the bottom", 0, 200)] = 1
-    decoder: Annotated[str, Param("blocks of each level on the way up, lowest first")] = "1-1-1-1"
-    spread: Annotated[int, Param("factor of channels in the first half of a block", 2, 8)] = 2
-    feed: Annotated[int, Param("factor of channels in the second half of a block", 2, 8)] = 2
-    local: Annotated[
-        int, Param("side in pixels of the crops it was trained on, for means taken locally; 0 for whole means", 0, 4096)
-    ] = 0
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 def gate(x: Tensor) -> Tensor:
@@ -97,23 +75,6 @@ class NafBlock(nn.Module):
         return x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
 
 
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    width, channels = shapes["intro.weight"][:2]
-    levels = blocks(shapes, "downs.")
-    deep = width << levels
-    encoder = spelled(blocks(shapes, f"encoders.{level}.") for level in range(levels))
-    return {
-        "width": width,
-        "encoder": encoder,
-        "middle": blocks(shapes, "middle_blks."),
-        "decoder": spelled(blocks(shapes, f"decoders.{level}.") for level in range(levels)),
-        "spread": shapes["middle_blks.0.conv1.weight"][0] // deep,
-        "feed": shapes["middle_blks.0.conv4.weight"][0] // deep,
-        "local": 256 if encoder == GOPRO else 0,
-        "channels": channels,
-    }
-
-
 @MODELS.add("nafnet")
 class Nafnet(nn.Module):
     """NAFNet: (N, C, H, W) -> same; H and W multiples of 2 ** levels, zeros beyond the picture.
@@ -122,18 +83,11 @@ class Nafnet(nn.Module):
     """
 
     Config = NafnetConfig
-    official = Official(
-        keys=("intro.weight", "ending.weight", "middle_blks.0.sca.1.weight", "middle_blks.0.conv4.weight"),
-        sizes=_sizes,
-        license="MIT (NAFNet)",
-    )
 
     def __init__(self, config: NafnetConfig = NafnetConfig()) -> None:
         super().__init__()
         encoder = counts(config.encoder)
         levels = len(encoder)
-        if levels > DEEPEST:
-            raise UsageError(f"nafnet: encoder={config.encoder} has more than {DEEPEST} levels")
         decoder = counts(config.decoder, length=levels)
         widths = [config.width << level for level in range(levels + 1)]
         self.config = config

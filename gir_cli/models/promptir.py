@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.promptir import PromptirConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.official import Official, Shapes, counts, spelled, without
 from gir_cli.models.restormer import MULTIPLE
-from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
-from gir_cli.params import Checked, Param
-
-UNUSED = ("chnl_reduce1", "chnl_reduce2", "chnl_reduce3")
-UNUSED += ("reduce_noise_channel_1", "reduce_noise_channel_2", "reduce_noise_channel_3")
-
-
-@dataclass(frozen=True)
-class PromptirConfig(Checked):
-    """Sizes of a PromptIR."""
-
-    width: Annotated[int, Param("channels of the first level", 2, 512)] = 48
-    blocks: Annotated[str, Param("blocks of the four levels")] = "4-6-6-8"
-    refinement: Annotated[int, Param("blocks at full size at the end", 0, 99)] = 4
-    heads: Annotated[str, Param("heads of the four levels")] = "1-2-4-8"
-    factor: Annotated[float, Param("factor of channels in the feed-forward half", 1, 8)] = USUAL
-    norm: Annotated[Literal["with-bias", "bias-free"], Param("normalisation")] = "with-bias"
-    bias: Annotated[Literal["no", "yes"], Param("biases of the convolutions")] = "no"
-    length: Annotated[int, Param("prompts to mix at each level", 1, 99)] = 5
-    narrow: Annotated[int, Param("channels of the first level's prompts", 1, 2048)] = 64
-    medium: Annotated[int, Param("channels of the second level's prompts", 1, 2048)] = 128
-    wide: Annotated[int, Param("channels of the third level's prompts", 1, 2048)] = 320
-    sides: Annotated[str, Param("sides of the three levels' prompts, in features")] = "64-32-16"
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
+from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
 
 
 class Prompt(nn.Module):
@@ -57,23 +32,6 @@ class Prompt(nn.Module):
         return self.conv3x3(functional.interpolate(mixed, x.shape[-2:], mode="bilinear", align_corners=False))
 
 
-def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the six kernels that some files hold and the network never uses."""
-    return without(tensors, *(f"{name}.{part}" for name in UNUSED for part in ("weight", "bias")))
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    prompts = [shapes[f"prompt{number}.prompt_param"] for number in (1, 2, 3)]
-    widths = dict(zip(("narrow", "medium", "wide"), (prompt[2] for prompt in prompts), strict=True))
-    return {
-        **shared_sizes(shapes, "attn", "ffn"),
-        "heads": channel_heads(shapes, "attn"),
-        "length": prompts[0][1],
-        "sides": spelled(prompt[3] for prompt in prompts),
-        **widths,
-    }
-
-
 @MODELS.add("promptir")
 class Promptir(nn.Module):
     """PromptIR: (N, C, H, W) -> same; H and W multiples of 8.
@@ -83,18 +41,6 @@ class Promptir(nn.Module):
     """
 
     Config = PromptirConfig
-    official = Official(
-        keys=(
-            "patch_embed.proj.weight",
-            "encoder_level1.0.attn.temperature",
-            "prompt1.prompt_param",
-            "prompt3.prompt_param",
-            "reduce_noise_level1.weight",
-        ),
-        renamed=_renamed,
-        sizes=_sizes,
-        license="academic use only, no commercial use (PromptIR)",
-    )
 
     def __init__(self, config: PromptirConfig = PromptirConfig()) -> None:
         super().__init__()

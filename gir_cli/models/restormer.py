@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
 import torch
 from torch import Tensor, nn
 
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.restormer import RestormerConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.official import Official, Shapes, counts
-from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
-from gir_cli.params import Checked, Param
+from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
 
 MULTIPLE = 8  # three halvings
-
-
-@dataclass(frozen=True)
-class RestormerConfig(Checked):
-    """Sizes of a Restormer."""
-
-    width: Annotated[int, Param("channels of the first level", 2, 512)] = 48
-    blocks: Annotated[str, Param("blocks of the four levels")] = "4-6-6-8"
-    refinement: Annotated[int, Param("blocks at full size at the end", 0, 99)] = 4
-    heads: Annotated[str, Param("heads of the four levels")] = "1-2-4-8"
-    factor: Annotated[float, Param("factor of channels in the feed-forward half", 1, 8)] = USUAL
-    norm: Annotated[Literal["with-bias", "bias-free"], Param("normalisation; bias-free for denoising")] = "with-bias"
-    bias: Annotated[Literal["no", "yes"], Param("biases of the convolutions")] = "no"
-    ending: Annotated[
-        Literal["residual", "direct", "dual-pixel"],
-        Param("whether the result is added to the image, is the image, or comes of two views"),
-    ] = "residual"
-    channels: Annotated[int, Param("channels of the input", 1, 64)] = 3
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    ending = "dual-pixel" if "skip_conv.weight" in shapes else "residual"
-    return {**shared_sizes(shapes, "attn", "ffn"), "heads": channel_heads(shapes, "attn"), "ending": ending}
 
 
 @MODELS.add("restormer")
@@ -49,12 +23,6 @@ class Restormer(nn.Module):
     """
 
     Config = RestormerConfig
-    official = Official(
-        keys=("patch_embed.proj.weight", "encoder_level1.0.attn.temperature", "output.weight"),
-        absent=("prompt1.prompt_param",),
-        sizes=_sizes,
-        license="Academic Public License, no commercial use (Restormer)",
-    )
 
     def __init__(self, config: RestormerConfig = RestormerConfig()) -> None:
         super().__init__()

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
-
 import torch
 from torch import Tensor, nn
 
-from gir_cli.errors import UsageError
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.scunet import HEAD, WINDOW, ScunetConfig
 from gir_cli.models import MODELS, Description, windows
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.official import Official, Shapes, blocks, counts, spelled
-from gir_cli.params import Checked, Param
 
-HEAD, WINDOW = 32, 8  # channels of a head, side of a window
 MULTIPLE = 64  # three halvings of a picture of windows
-PLACES = ("m_down1", "m_down2", "m_down3", "m_body", "m_up3", "m_up2", "m_up1")
-
-
-@dataclass(frozen=True)
-class ScunetConfig(Checked):
-    """Sizes of a SCUNet."""
-
-    width: Annotated[int, Param("channels of the first level, a multiple of 64", 64, 512)] = 64
-    blocks: Annotated[str, Param("blocks of the seven levels, down and up again")] = "4-4-4-4-4-4-4"
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 class WindowAttention(nn.Module):
@@ -88,32 +73,15 @@ class SwinConvBlock(nn.Module):
         return x + self.conv1_2(torch.cat((local, wide), 1))
 
 
-def _is_block(place: str, number: int) -> str:
-    return f"{place}.{number}.conv1_1.weight"
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    width, channels = shapes["m_head.0.weight"][:2]
-    numbers = [sum(_is_block(place, i) in shapes for i in range(blocks(shapes, f"{place}."))) for place in PLACES]
-    return {"width": width, "blocks": spelled(numbers), "channels": channels}
-
-
 @MODELS.add("scunet")
 class Scunet(nn.Module):
     """SCUNet: (N, C, H, W) -> same; H and W multiples of 64, borders repeated. After Zhang et al. (2023)."""
 
     Config = ScunetConfig
-    official = Official(
-        keys=("m_head.0.weight", "m_body.0.trans_block.msa.relative_position_params", "m_tail.0.weight"),
-        sizes=_sizes,
-        license="Apache-2.0 (SCUNet)",
-    )
 
     def __init__(self, config: ScunetConfig = ScunetConfig()) -> None:
         super().__init__()
         width, numbers = config.width, counts(config.blocks, length=7)
-        if width % (2 * HEAD):
-            raise UsageError(f"scunet: width={width} is no multiple of {2 * HEAD}")
         self.config = config
         self.m_head = nn.Sequential(conv3(config.channels, width, bias=False))
         self.m_down1, self.m_down2, self.m_down3 = (

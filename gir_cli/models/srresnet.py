@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Annotated, Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gir_cli.layouts.srresnet import SrresnetConfig
 from gir_cli.models import MODELS, Description, bounded
 from gir_cli.models.blocks import conv3, exactly, leaky, shrink_start
-from gir_cli.models.official import Official, Shapes, blocks
-from gir_cli.params import Checked, Param
 
 SLOPE = 0.1  # of the leaky ReLUs outside the blocks
-
-
-@dataclass(frozen=True)
-class SrresnetConfig(Checked):
-    """Sizes of an SRResNet."""
-
-    width: Annotated[int, Param("channels inside", 1, 1024)] = 64
-    blocks: Annotated[int, Param("residual blocks", 1, 200)] = 16
-    scale: Annotated[int, Param("how many times larger the result is: 1, 2, 3 or 4", 1, 4)] = 1
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 class PlainBlock(nn.Module):
@@ -40,26 +25,6 @@ class PlainBlock(nn.Module):
         return x + self.conv2(torch.relu(self.conv1(x)))
 
 
-OTHERS = {"recon_trunk.": "body.", "HRconv.": "conv_hr."}  # names of the same network in another toolbox
-
-
-def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Turn the other toolbox's names into this network's."""
-    for before, after in OTHERS.items():
-        tensors = {re.sub(f"^{re.escape(before)}", after, name): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    width, channels = shapes["conv_first.weight"][:2]
-    if "upconv2.weight" in shapes:
-        scale = 4
-    else:
-        rows = shapes.get("upconv1.weight", (width,))[0]
-        scale = {4: 2, 9: 3}.get(rows // width, 1)
-    return {"width": width, "blocks": blocks(shapes, "body."), "scale": scale, "channels": channels}
-
-
 @MODELS.add("srresnet")
 class Srresnet(nn.Module):
     """MSRResNet: (N, C, H, W) -> (N, C, H · scale, W · scale).
@@ -69,13 +34,6 @@ class Srresnet(nn.Module):
     """
 
     Config = SrresnetConfig
-    official = Official(
-        keys=("body.0.conv1.weight", "conv_first.weight", "conv_hr.weight", "conv_last.weight"),
-        absent=("conv_after_body.weight", "conv_body.weight"),
-        renamed=_renamed,
-        sizes=_sizes,
-        license="Apache-2.0 (BasicSR)",
-    )
 
     def __init__(self, config: SrresnetConfig = SrresnetConfig()) -> None:
         super().__init__()

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli.errors import UsageError
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.swinir import SwinirConfig
 from gir_cli.models import MODELS, Description, windows
 from gir_cli.models.blocks import conv3, doubled, exactly, leaky
-from gir_cli.models.official import Official, Shapes, blocks, counts, spelled, without
-from gir_cli.params import Checked, Param
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of the colours of DIV2K
 APART = -100.0  # added to the products of pixels that must not see each other
-JPEG_WINDOW = 7  # the networks for JPEG have it, and levels up to 255
-
-
-@dataclass(frozen=True)
-class SwinirConfig(Checked):
-    """Sizes of a SwinIR."""
-
-    width: Annotated[int, Param("channels of a token", 1, 1024)] = 180
-    depths: Annotated[str, Param("blocks of each group")] = "6-6-6-6-6-6"
-    heads: Annotated[str, Param("heads of each group")] = "6-6-6-6-6-6"
-    window: Annotated[int, Param("side of the windows", 2, 64)] = 8
-    hidden: Annotated[int, Param("channels of the feed-forward half", 1, 4096)] = 360
-    resi: Annotated[Literal["1conv", "3conv"], Param("convolutions at the end of a group")] = "1conv"
-    upsampler: Annotated[
-        Literal["none", "pixelshuffle", "pixelshuffledirect", "nearest+conv"], Param("how the result is made")
-    ] = "none"
-    features: Annotated[int, Param("channels of the up-sampling layers", 1, 1024)] = 64
-    scale: Annotated[int, Param("how many times larger the result is", 1, 8)] = 1
-    shift: Annotated[
-        Literal["yes", "no"], Param("whether every second block shifts its windows; no if trained on single windows")
-    ] = "yes"
-    img_range: Annotated[float, Param("what white is inside: 1, or 255 for JPEG", 1e-3, 1e5)] = 1.0
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 class Attention(nn.Module):
@@ -49,8 +20,6 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
-        if width % heads:
-            raise UsageError(f"{width} channels do not divide among {heads} heads")
         self.heads, self.window = heads, window
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.qkv = nn.Linear(width, 3 * width)
@@ -132,58 +101,8 @@ def enlarger(features: int, scale: int) -> nn.Sequential:
     """Return convolutions and pixel shuffles that enlarge `scale` times: by 2 again and again, or by 3."""
     if scale == 3:
         return nn.Sequential(conv3(features, 9 * features), nn.PixelShuffle(3))
-    if scale & (scale - 1):
-        raise UsageError(f"swinir: scale={scale} is neither 3 nor a power of 2")
     pairs = ((conv3(features, 4 * features), nn.PixelShuffle(2)) for _ in range(scale.bit_length() - 1))
     return nn.Sequential(*(layer for pair in pairs for layer in pair))
-
-
-def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what follows from the size of the picture; it is computed when needed."""
-    return without(tensors, "attn_mask", "relative_position_index")
-
-
-def _unshifted(names: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell from the tables that files may keep: there are no masks where the training pictures were one window."""
-    kept = {name.rpartition(".")[2] for name in names if ".blocks.1." in name}
-    return {"shift": "no"} if "relative_position_index" in kept and "attn_mask" not in kept else {}
-
-
-def _upsampler(shapes: Shapes, channels: int) -> dict[str, Any]:
-    """Return what the layers after the groups show of the head and its scale."""
-    if "conv_up1.weight" in shapes:
-        scale = 4 if "conv_up2.weight" in shapes else 2
-        return {"upsampler": "nearest+conv", "scale": scale, "features": shapes["conv_up1.weight"][0]}
-    if "conv_before_upsample.0.weight" in shapes:
-        features = shapes["conv_before_upsample.0.weight"][0]
-        steps = [shape[0] // features for name, shape in shapes.items() if _is_step(name)]
-        return {"upsampler": "pixelshuffle", "scale": math.isqrt(math.prod(steps)), "features": features}
-    if "upsample.0.weight" in shapes:
-        rows = shapes["upsample.0.weight"][0]
-        return {"upsampler": "pixelshuffledirect", "scale": math.isqrt(rows // channels)}
-    return {"upsampler": "none", "scale": 1}
-
-
-def _is_step(name: str) -> bool:
-    return name.startswith("upsample.") and name.endswith(".weight")
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    width, channels = shapes["conv_first.weight"][:2]
-    groups = [f"layers.{number}.residual_group.blocks." for number in range(blocks(shapes, "layers."))]
-    tables = [shapes[f"{group}0.attn.relative_position_bias_table"] for group in groups]
-    window = (math.isqrt(tables[0][0]) + 1) // 2
-    return {
-        "width": width,
-        "depths": spelled(blocks(shapes, group) for group in groups),
-        "heads": spelled(heads for _, heads in tables),
-        "window": window,
-        "hidden": shapes[f"{groups[0]}0.mlp.fc1.weight"][0],
-        "resi": "3conv" if "layers.0.conv.0.weight" in shapes else "1conv",
-        "img_range": 255.0 if window == JPEG_WINDOW else 1.0,
-        "channels": channels,
-        **_upsampler(shapes, channels),
-    }
 
 
 @MODELS.add("swinir")
@@ -195,13 +114,6 @@ class Swinir(nn.Module):
     """
 
     Config = SwinirConfig
-    official = Official(
-        keys=("conv_first.weight", "layers.0.residual_group.blocks.0.attn.qkv.weight", "norm.weight"),
-        renamed=_renamed,
-        sizes=_sizes,
-        aside=_unshifted,
-        license="Apache-2.0 (SwinIR)",
-    )
 
     def __init__(self, config: SwinirConfig = SwinirConfig()) -> None:
         super().__init__()
@@ -236,9 +148,6 @@ class Swinir(nn.Module):
             if config.scale == 4:
                 self.conv_up2 = conv3(features, features)
             self.conv_hr = conv3(features, features)
-        expected = {"none": (1,), "nearest+conv": (2, 4)}.get(config.upsampler)
-        if expected and config.scale not in expected:
-            raise UsageError(f"swinir: scale={config.scale} does not go with the upsampler {config.upsampler}")
         self.conv_last = conv3(features, config.channels)
 
     @property

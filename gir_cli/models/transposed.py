@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli.errors import UsageError
 from gir_cli.models.blocks import ChannelNorm, ChannelScale, conv3
-from gir_cli.models.official import Shapes, blocks, spelled
-
-USUAL = 2.66  # factor of channels in the feed-forward half
-LEVELS = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
 
 
 class Norm(nn.Module):
@@ -37,8 +28,6 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, *, bias: bool) -> None:
         super().__init__()
-        if not heads or width % heads:
-            raise UsageError(f"{width} channels do not divide among {heads} heads")
         self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(width, 3 * width, 1, bias=bias)
@@ -112,44 +101,3 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
-
-
-def block_counts(shapes: Shapes) -> dict[str, Any]:
-    """Return how many blocks the levels of a state dict have, and its refinement."""
-    return {
-        "blocks": spelled(blocks(shapes, f"{level}.") for level in LEVELS),
-        "refinement": blocks(shapes, "refinement."),
-    }
-
-
-def shared_sizes(shapes: Shapes, attention: str, feed: str) -> dict[str, Any]:
-    """Return the sizes that the three networks have in common, by the names of their blocks' parts."""
-    width, channels = shapes["patch_embed.proj.weight"][:2]
-    kernels = [shapes[f"{level}.0.{feed}.project_out.weight"] for level in LEVELS]
-    return {
-        "width": width,
-        **block_counts(shapes),
-        "factor": expansion((outer, hidden) for outer, hidden, *_ in kernels),
-        "norm": "with-bias" if "encoder_level1.0.norm1.body.bias" in shapes else "bias-free",
-        "bias": "yes" if f"encoder_level1.0.{attention}.qkv.bias" in shapes else "no",
-        "channels": channels,
-    }
-
-
-def channel_heads(shapes: Shapes, attention: str) -> str:
-    """Return the heads of the attention between channels at each level."""
-    return spelled(shapes[f"{level}.0.{attention}.temperature"][0] for level in LEVELS)
-
-
-def expansion(pairs: Iterable[tuple[int, int]]) -> float:
-    """Return the factor that gives each hidden width: int(width · factor) for all (width, hidden).
-
-    Many do; the usual one is preferred, then that with the fewest decimals. ValueError if there is none.
-    """
-    pairs = list(pairs)
-    low = max(hidden / width for width, hidden in pairs)
-    shortest = (math.ceil(round(low * 10**digits, 6)) / 10**digits for digits in range(1, 7))
-    for factor in (USUAL, *shortest):
-        if all(int(width * factor) == hidden for width, hidden in pairs):
-            return factor
-    raise ValueError("no factor gives these widths")

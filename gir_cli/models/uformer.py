@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Annotated, Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli.errors import UsageError
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.uformer import LEVELS, PLACES, UformerConfig
 from gir_cli.models import MODELS, Description, windows
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.official import Official, Shapes, blocks, counts, spelled, without
-from gir_cli.params import Checked, Param
 
 APART = -100.0  # added to the products of pixels that must not see each other
-LEVELS = 4  # halvings
-PLACES = (
-    *(f"encoderlayer_{level}" for level in range(LEVELS)),
-    "conv",
-    *(f"decoderlayer_{level}" for level in range(LEVELS)),
-)
-
-
-@dataclass(frozen=True)
-class UformerConfig(Checked):
-    """Sizes of a Uformer; those of Uformer-B."""
-
-    width: Annotated[int, Param("channels of the first level", 1, 512)] = 32
-    depths: Annotated[str, Param("blocks of the nine levels, down and up again")] = "1-2-8-8-2-8-8-2-1"
-    heads: Annotated[str, Param("heads of the nine levels")] = "1-2-4-8-16-16-8-4-2"
-    window: Annotated[int, Param("side of the windows", 2, 32)] = 8
-    expand: Annotated[int, Param("factor of channels in the feed-forward half", 1, 8)] = 4
-    modulator: Annotated[int, Param("1 if windows of the decoder have learned offsets, else 0", 0, 1)] = 1
-    side: Annotated[int, Param("side in pixels of the pictures it was made for", 16, 4096)] = 128
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 class Projections(nn.Module):
@@ -53,8 +28,6 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
-        if width % heads:
-            raise UsageError(f"{width} channels do not divide among {heads} heads")
         self.heads, self.window = heads, window
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.qkv = Projections(width)
@@ -142,36 +115,11 @@ class Resampling(nn.Module):
         return getattr(self, self.inner)(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what follows from the size of a window."""
-    return without(tensors, "relative_position_index", "attn_mask")
-
-
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    width, channels = shapes["input_proj.proj.0.weight"][:2]
-    tables = [shapes[f"{place}.blocks.0.attn.relative_position_bias_table"] for place in PLACES]
-    return {
-        "width": width,
-        "depths": spelled(blocks(shapes, f"{place}.blocks.") for place in PLACES),
-        "heads": spelled(heads for _, heads in tables),
-        "window": (math.isqrt(tables[0][0]) + 1) // 2,
-        "expand": shapes["encoderlayer_0.blocks.0.mlp.linear1.0.weight"][0] // width,
-        "modulator": int("decoderlayer_0.blocks.0.modulator.weight" in shapes),
-        "channels": channels,
-    }
-
-
 @MODELS.add("uformer")
 class Uformer(nn.Module):
     """Uformer: (N, C, S, S) -> same; S a multiple of 16 windows, the picture amid zeros. After Wang et al. (2022)."""
 
     Config = UformerConfig
-    official = Official(
-        keys=("input_proj.proj.0.weight", "encoderlayer_0.blocks.0.mlp.linear1.0.weight", "dowsample_0.conv.0.weight"),
-        renamed=_renamed,
-        sizes=_sizes,
-        license="MIT (Uformer)",
-    )
 
     def __init__(self, config: UformerConfig = UformerConfig()) -> None:
         super().__init__()

@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli.errors import UsageError
+from gir_cli.layouts.official import counts
+from gir_cli.layouts.xrestormer import XrestormerConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.official import Official, Shapes, counts, spelled
 from gir_cli.models.transposed import (
-    LEVELS,
-    USUAL,
     ChannelAttention,
     Down,
     GatedFeedForward,
     Norm,
     PatchEmbed,
     Up,
-    channel_heads,
-    shared_sizes,
 )
-from gir_cli.params import Checked, Param
-
-
-@dataclass(frozen=True)
-class XrestormerConfig(Checked):
-    """Sizes of an X-Restormer."""
-
-    width: Annotated[int, Param("channels of the first level", 2, 512)] = 48
-    blocks: Annotated[str, Param("blocks of the four levels")] = "2-4-4-4"
-    refinement: Annotated[int, Param("blocks at full size at the end", 0, 99)] = 4
-    heads: Annotated[str, Param("heads of the attention between channels")] = "1-2-4-8"
-    spatial: Annotated[str, Param("heads of the attention between pixels")] = "1-2-4-8"
-    head: Annotated[int, Param("channels of a spatial head", 1, 512)] = 16
-    window: Annotated[int, Param("side of the windows of queries", 2, 64)] = 8
-    span: Annotated[int, Param("side of the windows of keys around them", 2, 128)] = 12
-    factor: Annotated[float, Param("factor of channels in the feed-forward halves", 1, 8)] = USUAL
-    norm: Annotated[Literal["with-bias", "bias-free"], Param("normalisation")] = "with-bias"
-    bias: Annotated[Literal["no", "yes"], Param("biases of the convolutions")] = "no"
-    scale: Annotated[int, Param("how many times larger the result is", 1, 8)] = 1
-    channels: Annotated[int, Param("channels of the image", 1, 64)] = 3
 
 
 class RelativePosition(nn.Module):
@@ -124,20 +98,6 @@ class CrossBlock(nn.Module):
         return x + self.spatial_ffn(self.norm4(x))
 
 
-def _sizes(shapes: Shapes) -> dict[str, Any]:
-    rows, head = shapes["encoder_level1.0.spatial_attn.rel_pos_emb.rel_height"]
-    span = (rows + 1) // 2
-    inner = [shapes[f"{level}.0.spatial_attn.qkv.weight"][0] // 3 for level in LEVELS]
-    return {
-        **shared_sizes(shapes, "channel_attn", "channel_ffn"),
-        "heads": channel_heads(shapes, "channel_attn"),
-        "spatial": spelled(width // head for width in inner),
-        "head": head,
-        "window": span * 2 // 3,  # the published overlap is half a window
-        "span": span,
-    }
-
-
 @MODELS.add("xrestormer")
 class Xrestormer(nn.Module):
     """X-Restormer: (N, C, H, W) -> (N, C, H · scale, W · scale); H and W times scale multiples of 8 windows.
@@ -146,16 +106,9 @@ class Xrestormer(nn.Module):
     """
 
     Config = XrestormerConfig
-    official = Official(
-        keys=("patch_embed.proj.weight", "encoder_level1.0.spatial_attn.rel_pos_emb.rel_height", "output.weight"),
-        sizes=_sizes,
-        license="MIT (X-Restormer)",
-    )
 
     def __init__(self, config: XrestormerConfig = XrestormerConfig()) -> None:
         super().__init__()
-        if config.span < config.window or (config.span - config.window) % 2:
-            raise UsageError(f"xrestormer: span={config.span} does not lie evenly around window={config.window}")
         first, second, third, last = counts(config.blocks, length=4)
         heads = list(zip(counts(config.heads, length=4, low=1), counts(config.spatial, length=4, low=1), strict=True))
         width, bias = config.width, config.bias == "yes"

@@ -18,8 +18,8 @@ from gir_cli.data import DeviceSamples, Samples, Sources, mixture, psnr, to_floa
 from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
 from gir_cli.features import Features, read_features
-from gir_cli.models import MODELS, Description
-from gir_cli.params import params_of
+from gir_cli.layouts import read_settings
+from gir_cli.models import Description
 from gir_cli.train import state
 from gir_cli.train.distributed import ALONE, Ranks, total
 from gir_cli.train.losses import loss
@@ -45,14 +45,8 @@ class Limits:
 
 def read_config(model: str, text: str) -> dict[str, Any]:
     """Return the backbone settings that `text`, such as ``width=32,blocks=2``, spells."""
-    declared = params_of(MODELS.find(model).Config)
-    config = {}
-    for item in text.split(",") if text else ():
-        key, _, value = item.partition("=")
-        if key not in declared:
-            raise UsageError(f"{model} has no setting '{key}' (it has {', '.join(declared)})")
-        config[key] = declared[key].read(value, model)
-    return config
+    pairs = (item.partition("=") for item in text.split(",") if text)
+    return read_settings(model, {key: value for key, _, value in pairs})
 
 
 def check_trainable(settings: Settings, description: Description) -> None:

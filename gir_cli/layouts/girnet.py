@@ -1,0 +1,43 @@
+"""The layout of girnet."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Annotated
+
+from gir_cli.layouts import LAYOUTS, Layout
+from gir_cli.layouts.shapes import Shapes, conv, deconv, repeated, together
+from gir_cli.params import Param
+
+
+@LAYOUTS.add("girnet")
+@dataclass(frozen=True)
+class GirnetConfig(Layout):
+    """Sizes of a girnet."""
+
+    width: Annotated[int, Param("channels of the first level", 4, 512)] = 64
+    growth: Annotated[float, Param("factor of channels from level to level", 1, 4)] = 2.0
+    levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
+    blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
+
+    @property
+    def widths(self) -> list[int]:
+        """The channels of each level, multiples of 8."""
+        return [round(self.width * self.growth**level / 8) * 8 for level in range(self.levels)]
+
+    def tensors(self) -> Shapes:
+        widths = self.widths
+        steps = list(enumerate(itertools.pairwise(widths)))
+        return (
+            conv("stem", 12, widths[0])
+            | self._blocks("down_blocks", widths)
+            | self._blocks("up_blocks", widths[:-1])
+            | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
+            | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
+            | conv("head", widths[0], 12)
+        )
+
+    def _blocks(self, name: str, widths: list[int]) -> Shapes:
+        parts = (conv("widen", width, width) | conv("narrow", width, width) for width in widths)
+        return together(repeated(f"{name}.{level}", self.blocks, part) for level, part in enumerate(parts))
