@@ -17,6 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gir_cli.errors import UsageError, nearest
 
+MOST_BITS = 1000  # of a whole number, for a float to hold it
+
 
 @dataclass(frozen=True)
 class Param:
@@ -89,6 +91,8 @@ class Field:
 
     def _number(self, value: Any, owner: str) -> int | float:
         kind = "a whole number" if self.type is int else "a number"
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise self._refused(owner, "…", f"is out of range ({self.param.range or 'far too large'})")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise self._refused(owner, value, f"is not {kind}")
         if self.type is int and value != int(value):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from test_models import SMALL, batch_for, network
 
-from gir_cli import checkpoints
+from gir_cli import checkpoints, records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
 from gir_cli.recognition import CONTAINERS
@@ -169,12 +169,18 @@ def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path):
     for value in stack.state_dict().values():
         if value.is_floating_point():
             value.copy_(0.5 + 0.3 * torch.rand(value.shape, generator=generator) - 0.5 * (value.ndim == 4))
-    model = load(written(tmp_path / "n.pth", {f"model.{key}": value for key, value in stack.state_dict().items()}))
+    tensors = {f"model.{key}": value for key, value in stack.state_dict().items()}
+    save_file(tensors, tmp_path / "n.safetensors")
+    records.check(tmp_path / "n.safetensors")
+    model = load(written(tmp_path / "n.pth", tensors))
     x = torch.rand(1, 3, 9, 11, generator=generator)
     with torch.no_grad():
         assert model.record["config"] == {"width": 8, "depth": 4, "channels": 3}
         expected = x - stack(x)
         assert (model(x, clamp=False) - expected).abs().max() < 2e-6 * expected.abs().max()
+    save_file(tensors | {"model.3.running_mean": torch.zeros(9)}, tmp_path / "n.safetensors")
+    with pytest.raises(WeightsError, match="do not fit together"):
+        records.check(tmp_path / "n.safetensors")
 
 
 def test_names_of_another_toolbox_are_read(tmp_path):

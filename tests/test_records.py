@@ -80,15 +80,31 @@ def test_damage_costs_little_and_torch_is_not_asked(good, png, damage, command):
         "info": ["info", good],
         "export": ["export", "-m", good, "-o", png.parent / "out.pt2"],
     }[command]
+    check_refused(arguments, good)
+    assert not list(png.parent.glob("out*"))
+
+
+def check_refused(arguments, path):
+    """Run the program, and see that it ends in status 3 and one line on `path`, soon and small; return the line."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     run = [sys.executable, "-c", MEASURED, *map(str, arguments)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60, env=environment)
     status, seconds, megabytes, torch_there = done.stdout.split()
     assert (status, torch_there) == ("3", "False")
-    assert len(done.stderr.splitlines()) == 1 and str(good) in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and str(path) in done.stderr
     # Seconds of the processor, the interpreter's start included: those of the clock depend on who else runs.
     assert float(seconds) < SECONDS and float(megabytes) < MEGABYTES
-    assert not list(png.parent.glob("out*"))
+    return done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no /proc")
+@pytest.mark.parametrize("name", ["nafnet", "swinir"])
+def test_a_wrong_shape_in_a_file_of_others_costs_as_little(name, tmp_path, png):
+    path, tensors = tmp_path / "net.safetensors", network(name).state_dict()
+    wrong = next(key for key in reversed(tensors) if tensors[key].ndim == 1 and ".0." not in key)
+    path.write_bytes(write_tensors(tensors | {wrong: torch.zeros(99)}))
+    said = check_refused(["restore", "-m", path, png, "-o", tmp_path / "out.png"], path)
+    assert f"'{wrong}' has shape [99], not [{len(tensors[wrong])}]" in said
 
 
 def test_infinite_values_are_found_in_every_piece(good, monkeypatch):
@@ -100,7 +116,7 @@ def test_infinite_values_are_found_in_every_piece(good, monkeypatch):
         records.check(good)
         tensors["head.weight"][-1, -1, -1, 0] = -torch.inf
         good.write_bytes(rewritten(good, tensors))
-        with pytest.raises(WeightsError, match="'head.weight' holds values that are not finite"):
+        with pytest.raises(WeightsError, match=r"'head\.weight' holds values that are not finite"):
             records.check(good)
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from pictures import ROOT
+from safetensors.torch import save_file
+from test_models import network
 
 
 def imported_by(*arguments):
@@ -16,7 +18,7 @@ def imported_by(*arguments):
         "print(status, *sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, cwd=ROOT, timeout=60)
-    status, *modules = done.stderr.split()
+    status, *modules = done.stderr.splitlines()[-1].split()
     assert status == b"0"
     return {module.decode() for module in modules}
 
@@ -45,6 +47,14 @@ def test_help_loads_nothing_heavy(arguments):
 )
 def test_commands_about_files_and_degradations_do_without_torch(arguments):
     assert "torch" not in imported_by(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["models"]], ids=" ".join)
+def test_published_weights_in_safetensors_form_are_recognised_without_torch(arguments, tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    save_file(network("nafnet").state_dict(), path)
+    monkeypatch.setenv("GIR_WEIGHTS", str(tmp_path))
+    assert "torch" not in imported_by(*arguments, *([str(path)] if arguments == ["info"] else []))
 
 
 def test_degrading_does_without_torch(png):

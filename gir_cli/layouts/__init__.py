@@ -65,7 +65,7 @@ def difference(expected: Shapes, found: Shapes) -> str:
             return f"misses tensor '{name}'"
         if name not in expected:
             return f"has an unknown tensor '{name}'"
-    for name, shape in found.items():
-        if shape != expected[name]:
-            return f"'{name}' has shape {list(shape)}, not {list(expected[name])}"
+    for name, shape in expected.items():
+        if found[name] != shape:
+            return f"'{name}' has shape {list(found[name])}, not {list(shape)}"
     return ""
