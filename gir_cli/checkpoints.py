@@ -75,14 +75,19 @@ def _check_archive(path: Path) -> None:
 def tensors_of(found: Any) -> dict[str, Tensor]:
     """Return the tensors by name that the containers of `found` hold; moving averages are preferred.
 
-    Empty where there are none. What is beside them, such as the states of optimisers, is left out.
+    Empty where there are none. What is beside them, such as the states of optimisers, is left out, and so
+    are names that cannot be printed, which no network has.
     """
     if not isinstance(found, Mapping):
         return {}
     for name in CONTAINERS:
         if inner := tensors_of(found.get(name)):
             return inner
-    return {name: value for name, value in found.items() if isinstance(name, str) and _is_tensor(value)}
+    return {name: value for name, value in found.items() if _is_name(name) and _is_tensor(value)}
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isprintable()
 
 
 def _is_tensor(value: Any) -> bool:

@@ -12,6 +12,7 @@ from gir_cli.layouts.shapes import Shapes
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "g_ema")
 PREFIXES = ("module.", "net.", "netG.", "model.")
+WRAPPED = 9  # prefixes of one name, at most
 SHOWN = 3  # names that a message lists
 
 
@@ -42,15 +43,19 @@ def known() -> list[tuple[str, Official]]:
     return [(name, layout.official) for name, layout in LAYOUTS.items() if layout.official]
 
 
-def _spellings(shapes: Shapes, cut: str = "") -> Iterator[tuple[str, Shapes]]:
-    """Yield `shapes` as they are, then without each prefix that all of their names have, again and again.
+def _spellings(shapes: Shapes) -> Iterator[tuple[str, Shapes]]:
+    """Yield `shapes` as they are, then without a prefix that all of their names have, again and again.
 
     With each comes what was cut.
     """
+    cut = ""
     yield cut, shapes
-    for prefix in PREFIXES:
-        if shapes and all(name.startswith(prefix) for name in shapes):
-            yield from _spellings({name.removeprefix(prefix): shape for name, shape in shapes.items()}, cut + prefix)
+    for _ in range(WRAPPED):
+        prefix = next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in shapes)), "")
+        if not prefix:
+            return
+        cut, shapes = cut + prefix, {name.removeprefix(prefix): shape for name, shape in shapes.items()}
+        yield cut, shapes
 
 
 def _understood(official: Official, shapes: Shapes) -> tuple[dict[str, str], dict[str, Any]]:

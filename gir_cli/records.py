@@ -153,6 +153,8 @@ def _filled(entries: Mapping[str, Any]) -> int:
     """Return the bytes that the tensors of a header take, or raise ValueError if they overlap or leave gaps."""
     end = 0
     for name, entry in sorted(entries.items(), key=_place):
+        if not name.isprintable():
+            raise ValueError("it holds a name that cannot be printed")
         shape, (start, stop) = entry["shape"], entry["data_offsets"]
         if not all(type(side) is int and side >= 0 for side in shape):
             raise ValueError(f"'{name}' has no shape")

@@ -297,6 +297,7 @@ def tampered(path, change, data=bytes(16)):
         (lambda text: text.replace('"b"', '"a"'), "twice"),
         (lambda text: text.replace("[8, 16]", "[4, 12]"), "not where they should be"),
         (lambda text: text.replace("[8, 16]", "[8, 1000000000000]"), "not where they should be"),
+        (lambda text: text.replace('"b"', '"b\\n"'), "a name that cannot be printed"),
         (lambda text: text.replace("F32", "F33"), "unknown type F33"),
         (lambda text: text.replace("[2]", "[-2]"), "has no shape"),
         (lambda text: text.replace("[2]", "[2, 1e9]"), "has no shape"),

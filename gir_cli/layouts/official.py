@@ -55,7 +55,7 @@ def counts(text: str, *, length: int | None = None, low: int = 0) -> tuple[int, 
     """Return the whole numbers that `text` spells, as in '1-1-1-28'; UsageError if it does not."""
     parts = text.split("-")
     if len(parts) > MOST or not all(part.isdecimal() and low <= int(part[:6]) <= MOST for part in parts):
-        raise UsageError(f"'{text}' is not a list of numbers from {low} to {MOST}, such as 2-2-4-8")
+        raise UsageError(f"'{text[:99]}' is not a list of numbers from {low} to {MOST}, such as 2-2-4-8")
     if sum(map(int, parts)) > MOST_IN_ALL:
         raise UsageError(f"'{text}' adds up to more than {MOST_IN_ALL}")
     if length is not None and len(parts) != length:

@@ -22,7 +22,7 @@ def _renamed(shapes: Shapes) -> dict[str, str]:
     It is folded into the convolution before, whose bias then is where the normalisation's was.
     """
     count = blocks(shapes, "model.")
-    norms = [number for number in range(count) if f"model.{number}.running_var" in shapes]
+    norms = {number for number in range(count) if f"model.{number}.running_var" in shapes}
     if not norms:
         return without(shapes)
     for number in norms:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from gir_cli.errors import UsageError
 from gir_cli.layouts import LAYOUTS, Layout
-from gir_cli.layouts.official import Official, blocks, counts, spelled, without
+from gir_cli.layouts.official import MOST, Official, blocks, counts, spelled, without
 from gir_cli.layouts.shapes import Shapes, check_heads, conv, inside, linear, norm, repeated, together
 from gir_cli.params import Param
 
@@ -47,7 +47,10 @@ def _is_step(name: str) -> bool:
 
 def _sizes(shapes: Shapes) -> dict[str, Any]:
     width, channels = shapes["conv_first.weight"][:2]
-    groups = [f"layers.{number}.residual_group.blocks." for number in range(blocks(shapes, "layers."))]
+    count = blocks(shapes, "layers.")
+    if count > MOST:
+        return {}
+    groups = [f"layers.{number}.residual_group.blocks." for number in range(count)]
     tables = [shapes[f"{group}0.attn.relative_position_bias_table"] for group in groups]
     window = (math.isqrt(tables[0][0]) + 1) // 2
     return {
