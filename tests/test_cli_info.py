@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 
 import pytest
 import torch
@@ -77,3 +78,32 @@ def test_weights_that_cannot_be_used_are_one_line_and_status_3(gir, tmp_path):
         done = gir("info", tmp_path / name)
         assert (done.status, done.out) == (3, b"")
         assert len(done.err.splitlines()) == 1
+
+
+def onnx_file(record):
+    """Return the bytes of an ONNX model that holds nothing but a version, a graph and the record."""
+    pair = b"\x0a\x03gir\x12" + bytes([len(record)]) + record
+    return b"\x08\x0a" + b"\x3a\x80\x01" + bytes(128) + b"\x72" + bytes([len(pair)]) + pair
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx"])
+def test_an_exported_model_is_described_by_the_record_in_it(gir, tmp_path, form):
+    path, record = tmp_path / f"net.{form}", b'{"model": "girnet", "takes": {"multiple": 8}}'
+    if form == "onnx":
+        path.write_bytes(onnx_file(record))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("any/extra/gir", record)
+    facts = json.loads(gir("info", "--json", path).out)
+    assert facts == {
+        "file": str(path),
+        "kind": f"exported model ({form})",
+        "model": "girnet",
+        "takes": {"multiple": 8},
+    }
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:-9], b"\xff" * 40, whole.replace(b"gir", b"rig")):
+        path.write_bytes(damaged)
+        done = gir("info", path)
+        assert (done.status, done.out, len(done.err.splitlines())) == (3, b"", 1)
+        assert "damaged, or not written by gir export" in done.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from pictures import ROOT
 from test_models import batch_for, network
 
-from gir_cli import export
+from gir_cli import export, exports
 from gir_cli.errors import GirError, UsageError
 from gir_cli.export import check_form, exported, quietly
 from gir_cli.models import MODELS, Description
@@ -34,12 +33,12 @@ def small(name):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_an_exported_program_gives_the_same_and_carries_the_record(name):
-    model = small(name)
-    extra = {"gir": ""}
+def test_an_exported_program_gives_the_same_and_carries_the_record(name, tmp_path):
+    model, path = small(name), tmp_path / "net.pt2"
+    path.write_bytes(exported(model, "pt2"))
     with quietly():
-        program = torch.export.load(io.BytesIO(exported(model, "pt2")), extra_files=extra)
-    record = json.loads(extra["gir"])
+        program = torch.export.load(path)
+    record = exports.record(path)
     assert (record["model"], record["weights"]) == (name, "0" * 64)
     multiple = record["takes"]["multiple"]
     batch = batch_for(model.network, 5 * multiple, 3)
@@ -52,13 +51,16 @@ def test_an_exported_program_gives_the_same_and_carries_the_record(name):
 
 @needs_onnx
 @pytest.mark.parametrize("name", ["ffdnet", "nafnet", "swinir"])
-def test_an_onnx_file_leaves_its_sizes_open_and_carries_the_record(name):
+def test_an_onnx_file_leaves_its_sizes_open_and_carries_the_record(name, tmp_path):
     import onnx
 
-    made = onnx.load_from_string(exported(small(name), "onnx"))
+    data = exported(small(name), "onnx")
+    made = onnx.load_from_string(data)
     axes = [axis.dim_param for axis in made.graph.input[0].type.tensor_type.shape.dim]
     assert axes[0] == "batch" and "height" in axes[2] and "width" in axes[3]
     assert json.loads({entry.key: entry.value for entry in made.metadata_props}["gir"])["model"] == name
+    (tmp_path / "net.onnx").write_bytes(data)
+    assert exports.record(tmp_path / "net.onnx")["model"] == name
 
 
 def test_a_file_that_gives_other_results_is_not_kept(monkeypatch):

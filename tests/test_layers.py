@@ -32,6 +32,7 @@ LAYERS = {
         "records",
         "layouts",
         "recognition",
+        "exports",
     },
     3: {
         "export",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gir_cli import files, provenance, records
+from gir_cli import exports, files, provenance, records
 from gir_cli.errors import GirError
 from gir_cli.image import MAX_PIXELS, decode, read_header
 from gir_cli.layouts import Layout
@@ -20,6 +20,7 @@ EPILOG = """Examples:
   gir info out.png                       format, size, depth, profile, how it was restored
   gir info --json weights/gir-small.safetensors
   gir info official.pth                  the network, its sizes, how to convert it
+  gir info gir.onnx                      the model that was exported, and what it takes
 """
 
 PICKLED = (b"PK", b"\x80\x02")  # torch's archives, and its files of old
@@ -49,6 +50,8 @@ def _facts(path: str) -> dict[str, Any]:
     start = files.read(path, 9)
     if start[8:] == b"{" and not path.lower().endswith((".pgm", ".ppm")):
         return _weights(Path(path))
+    if path.endswith(exports.SUFFIXES):
+        return _exported(Path(path))
     if start.startswith(PICKLED) or path.endswith(records.SUFFIXES):
         return published(Path(path))
     return _image(files.read(path))
@@ -60,6 +63,10 @@ def _weights(path: Path) -> dict[str, Any]:
         return published(path)
     facts = {"kind": "weights", "sha256": records.digest(path), "parameters": records.parameters(path)}
     return facts | records.record(path)
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    return {"kind": f"exported model ({path.suffix[1:]})"} | exports.record(path)
 
 
 def published(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,6 @@ def counts(text: str, *, length: int | None = None, low: int = 0) -> tuple[int, 
     return tuple(int(part) for part in parts)
 
 
-def spelled(numbers: object) -> str:
+def spelled(numbers: Iterable[int]) -> str:
     """Return `numbers` as text that `counts` reads."""
     return "-".join(str(number) for number in numbers)

@@ -146,7 +146,8 @@ class SrvggConfig(Layout):
     )
 
     def tensors(self) -> Shapes:
-        made, inner = {}, self.channels
+        made: Shapes = {}
+        inner = self.channels
         for number in range(self.depth + 1):
             made |= conv(f"body.{2 * number}", inner, self.width) | {f"body.{2 * number + 1}.weight": (self.width,)}
             inner = self.width

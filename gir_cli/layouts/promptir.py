@@ -11,8 +11,7 @@ from gir_cli.layouts.shapes import Shapes, conv, inside, linear
 from gir_cli.layouts.transposed import USUAL, channel_heads, pyramid, shared_sizes, transposed_block
 from gir_cli.params import Param
 
-UNUSED = ("chnl_reduce1", "chnl_reduce2", "chnl_reduce3")
-UNUSED += ("reduce_noise_channel_1", "reduce_noise_channel_2", "reduce_noise_channel_3")
+UNUSED = tuple(f"{kind}{number}" for kind in ("chnl_reduce", "reduce_noise_channel_") for number in (1, 2, 3))
 
 
 def _renamed(shapes: Shapes) -> dict[str, str]:
