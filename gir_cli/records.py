@@ -77,11 +77,10 @@ def check(path: Path, settings: Mapping[str, str] = UNSAID) -> None:
         raise WeightsError(f"{path}: no such weights file")
     if not is_safetensors(path):
         return
-    found = tensors(path)
-    understood(path, shapes(found), settings)
+    in_header(path, settings)
     with open(path, "rb") as file:
         file.seek(8 + struct.unpack("<Q", file.read(8))[0])
-        for name, entry in sorted(found.items(), key=_place):
+        for name, entry in sorted(tensors(path).items(), key=_place):
             if not _finite(file, entry["dtype"], math.prod(entry["shape"])):
                 raise WeightsError(f"{path}: '{name}' holds values that are not finite")
 
@@ -180,6 +179,11 @@ def tensors(path: Path) -> dict[str, Any]:
 def shapes(entries: Mapping[str, Any]) -> Shapes:
     """Return the shapes of the tensors of a header by name."""
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+
+
+def in_header(path: Path, settings: Mapping[str, str] = UNSAID) -> Layout:
+    """Return the configuration of the network in safetensors file `path`, or raise WeightsError; reads no more."""
+    return understood(path, shapes(tensors(path)), settings)[0]
 
 
 def understood(path: Path, found: Shapes, settings: Mapping[str, str] = UNSAID) -> tuple[Layout, dict[str, str]]:

@@ -38,9 +38,12 @@ def test_a_bad_file_among_others_is_one_line_and_status_1(gir, png, tmp_path):
 def test_models_are_looked_up_in_order(gir, tmp_path, monkeypatch, photograph):
     monkeypatch.setenv("GIR_WEIGHTS", str(tmp_path))
     (tmp_path / "broken.safetensors").write_bytes(encoded(photograph))
+    record = {"gir": json.dumps({"format": 1, "model": "dncnn", "config": {}, "scale": 1})}
+    save_file(network("dncnn").state_dict(), tmp_path / "other.safetensors", record)
     listed = {line["name"]: line for line in map(json.loads, gir("models", "--json").out.splitlines())}
     assert listed["gir-small"]["model"] == "girnet"
     assert listed["broken"]["error"]
+    assert "misses tensor 'model.8.weight'" in listed["other"]["error"]
     assert gir("models").out.splitlines()[0].startswith(b"broken\t?")
 
 

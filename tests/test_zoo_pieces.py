@@ -91,7 +91,7 @@ def neighbours_attended(block, x):
 
 @pytest.mark.parametrize("shift", [0, 2])
 def test_shifted_windows_see_their_neighbours_and_nothing_across_the_border(shift):
-    config = SwinirConfig(width=4, heads="2", window=4, hidden=4)
+    config = SwinirConfig(width=4, depths="2", heads="2", window=4, hidden=4)
     block = randomised(SwinBlock(config, 2, shift))
     x = seeded(1, 8, 12, 4)
     with torch.no_grad():

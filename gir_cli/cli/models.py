@@ -52,6 +52,7 @@ def _facts(name: str, path: Path) -> dict[str, Any]:
 
 
 def _ours(path: Path) -> dict[str, Any]:
+    records.in_header(path)
     record = records.record(path)
     return {key: record[key] for key in ("model", "scale") if key in record} | {"parameters": records.parameters(path)}
 
