@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gir_cli import records
 from gir_cli.errors import WeightsError
+from gir_cli.layouts.shapes import Shapes
 from gir_cli.recognition import CONTAINERS
 
 LARGEST = 4 << 30  # bytes of a weights file; the largest restoration networks have about 200 MB
@@ -116,3 +117,15 @@ def norms_folded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         out[f"{layer}.weight"] = tensors[f"{layer}.weight"] * gain[:, None, None, None]
         out[f"{norm}.bias"] = off * gain + tensors[f"{norm}.bias"]
     return out
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name in file `path`, or raise WeightsError; code in it is never run."""
+    tensors = tensors_of(read(path))
+    check_extent(tensors, path)
+    return tensors
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Return the shapes of `tensors` by name."""
+    return {name: tuple(value.shape) for name, value in tensors.items()}

@@ -7,14 +7,14 @@ networks it holds is told by its shapes. Nothing is ever downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gir_cli import checkpoints
+from gir_cli.checkpoints import read_tensors, shapes
 from gir_cli.errors import WeightsError
 from gir_cli.weights import fill
 
@@ -109,15 +109,3 @@ def read_features(path: Path) -> Features:
             fill(network, found, path)
             return network.eval().requires_grad_(False)
     raise WeightsError(f"{path}: holds neither AlexNet nor VGG-16 as torchvision has them, from features.0.weight on")
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name in file `path`, or raise WeightsError; code in it is never run."""
-    tensors = checkpoints.tensors_of(checkpoints.read(path))
-    checkpoints.check_extent(tensors, path)
-    return tensors
-
-
-def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of `tensors` by name."""
-    return {name: tuple(value.shape) for name, value in tensors.items()}

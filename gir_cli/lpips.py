@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from gir_cli import records
+from gir_cli.checkpoints import read_tensors, shapes
 from gir_cli.devices import out_of_memory
 from gir_cli.errors import WeightsError
-from gir_cli.features import Features, read_features, read_tensors, shapes
+from gir_cli.features import Features, read_features
 from gir_cli.metrics import METRICS, Undefined, size
 
 TINY = 1e-10  # added to the norm of a pixel's features

@@ -21,10 +21,10 @@ from safetensors.torch import save as write_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli import checkpoints, records
+from gir_cli import records
+from gir_cli.checkpoints import norms_folded, read_tensors, shapes
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.layouts import configured, difference
-from gir_cli.layouts.shapes import Shapes
 from gir_cli.models import MODELS, Description
 
 
@@ -126,43 +126,28 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
     network what names and shapes of tensors cannot show.
     """
     path = Path(path)
-    ours, tensors = _read(path)
+    tensors, ours = read_tensors(path), records.ours(path)
     if ours and settings:
         raise UsageError(f"{path}: its record says what it is; no setting can change that")
-    config, names = records.understood(path, shapes_of(tensors), settings)
+    config, names = records.understood(path, shapes(tensors), settings)
     record = records.record(path) if ours else records.published(path, config)
     with torch.device("meta"):  # for the file's tensors take the place of the network's own
         network = MODELS.find(config.name)(config)
-    folded = checkpoints.norms_folded(tensors)
+    folded = norms_folded(tensors)
     fill(network, {name: folded[there] for name, there in names.items()}, path)
     return Model(network.eval(), record, records.digest(path))
-
-
-def _read(path: Path) -> tuple[bool, dict[str, Tensor]]:
-    """Say whether the file is one of ours, and return its tensors."""
-    checkpoints.check_size(path)
-    if records.ours(path):
-        return True, checkpoints.safetensors(path)
-    tensors = checkpoints.tensors_of(checkpoints.read(path))
-    checkpoints.check_extent(tensors, path)
-    return False, tensors
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put `tensors` in place of the network's own, which hold nothing yet."""
     expected = network.state_dict()
-    if wrong := difference(shapes_of(expected), shapes_of(tensors)):
+    if wrong := difference(shapes(expected), shapes(tensors)):
         raise WeightsError(f"{path}: {wrong}")
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: '{name}' holds values that are not finite")
     values = {name: tensor.to(expected[name].dtype).contiguous() for name, tensor in tensors.items()}
     network.load_state_dict(values, assign=True)
-
-
-def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
-    """Return the shapes of `tensors` by name."""
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def config_of(network: nn.Module) -> dict[str, Any]:
