@@ -20,7 +20,7 @@ from gir_cli.layouts.shapes import Shapes
 from gir_cli.recognition import recognised
 
 FORMAT = 1
-LONGEST = 4 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of a million
+LONGEST = 1 << 20  # bytes of a safetensors header; a thousand tensors take a tenth of it
 SUFFIX = ".safetensors"
 SUFFIXES = (SUFFIX, ".pth", ".pt", ".ckpt")  # the first counts where a folder has several of one name
 BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
