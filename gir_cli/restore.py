@@ -253,6 +253,8 @@ class Restorer:
         `mixed` are the pictures that the result is mixed with, or none.
         """
         height, width = pictures[0].shape[:2]
+        if len(self._spans(height)) == len(self._spans(width)) == 1:
+            return self._whole(pictures, outs, sigmas, mixed)
         turn = _transposed if width > height else _as_it_is
         sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
         rows, scale = self._spans(max(height, width)), self.model.description.scale
@@ -268,6 +270,14 @@ class Restorer:
                 sink[row.start * scale : stop * scale, :] = band[number, :ready]
             waiting = band[:, ready:].copy()
             del band  # before there is another
+
+    def _whole(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:
+        """Restore `pictures` into `outs` as a tile each, that is blended with no other."""
+        done = self._restored(np.stack([picture[:, :] for picture in pictures]), sigmas)
+        for number, out in enumerate(outs):
+            if mixed:
+                self._mix(done[number], mixed[number][:, :])
+            out[:, :] = done[number]
 
     def _band(self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None) -> np.ndarray:
         """Return the share that the tiles of `row` have in the result there; pictures lie as `turn` turns them."""
