@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gir_cli.devices import (
+    compile_in_place,
     described,
     device_of,
     fast_precision,
@@ -62,6 +63,7 @@ class Way:
     tta: bool = False
     passes: int = 1
     noise_level: float | None = None
+    compile: bool = False
     clip: bool = True
 
 
@@ -128,6 +130,8 @@ class Restorer:
         model = load(path)
         _check_usable(model.description, path, way)
         place_channels_last(model.network.to(self.device))
+        if way.compile:
+            compile_in_place(model.network)
         self.model: Model = model
         if way.strength != 1 and self.scale != 1:
             raise UsageError(f"--strength needs a model that keeps the size; this one enlarges {self.scale} times")

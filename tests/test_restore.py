@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -359,6 +360,24 @@ def test_several_devices_share_out_the_files(process, gir, tmp_path, photograph,
     assert done.err.splitlines() == [f"gir: {folder}/5.png: truncated PNG", "gir: 5 done, 1 failed"]
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="there is no compiler")
+def test_compiled_the_network_gives_the_same(process, png, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    run = ["restore", "--precision", "fp32", "-m", weights, png]
+    compiled, plain = process(*run, "--compile", timeout=600), process(*run)
+    assert (compiled.status, compiled.err) == (0, "")
+    assert np.abs(decoded(compiled.out).astype(int) - decoded(plain.out)).max() <= 1
+    assert os.listdir(tmp_path / "cache")
+
+
+def test_without_a_compiler_the_network_cannot_be_compiled(process, png, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    done = process("restore", "--compile", "--device", "cpu", "-m", weights, png)
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.startswith("gir: --compile is not possible here: ") and done.err.count("\n") == 1
 
 
 def test_nan_in_low_precision_is_said_of_each_picture(process, tmp_path, photograph, fragile):

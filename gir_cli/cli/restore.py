@@ -63,6 +63,9 @@ class Restoring(Checked):
             "for models that are told the noise, its standard deviation; estimated if not given", 0, 255, "8-bit levels"
         ),
     ] = None
+    compile: Annotated[
+        bool, Param("compile the network first, for up to a minute; pays for a thousand images and more")
+    ] = False
     no_provenance: Annotated[bool, Param("leave out the record of what was done")] = False
 
 
