@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gir_cli.errors import UsageError
 
@@ -83,6 +83,20 @@ def place_channels_last(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.to(memory_format=torch.channels_last)
+
+
+def compile_in_place(network: nn.Module) -> None:
+    """Have `network` compiled when it is first called, and once more for other sizes; UsageError if it cannot be."""
+    compiled = torch.compile(network.forward)
+
+    def forward(*given: Tensor) -> Tensor:
+        try:
+            return compiled(*given)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            why = str(error.inner_exception).partition("\n")[0]
+            raise UsageError(f"--compile is not possible here: {why}") from None
+
+    network.forward = forward
 
 
 def keep_freed_memory() -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gir_cli.devices import (
+    compile_in_place,
     described,
     device_of,
     fast_precision,
@@ -62,6 +63,7 @@ class Way:
     tta: bool = False
     passes: int = 1
     noise_level: float | None = None
+    compile: bool = False
     clip: bool = True
 
 
@@ -96,9 +98,9 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAN
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
 
 
-def _is_finite(restored: Tensor) -> bool:
-    """Say whether a result, which is clamped, is free of NaN; without a copy of it."""
-    return bool(torch.isfinite(restored.sum()))
+def _not_finite(restored: np.ndarray) -> list[int]:
+    """Return the numbers of the tiles (N, h, w, 3) that hold NaN or infinity, which their sum keeps."""
+    return np.flatnonzero(~np.isfinite(restored.sum((1, 2, 3)))).tolist()
 
 
 def _transposed(pixels: Any) -> Any:
@@ -114,18 +116,22 @@ class Restorer:
     """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1], or `Levels`.
 
     `checks` is a folder in which it is kept whether low precision agrees with fp32, so that the next need not
-    find out again.
+    find out again. `redone` holds the numbers of those pictures of the last call of which low precision made
+    NaN or infinity somewhere, so that it was done again in fp32.
     """
 
     def __init__(self, path: Path | str, way: Way = Way(), checks: Path | None = None) -> None:
         keep_freed_memory()
         self.way, self.checks = way, checks
+        self.redone: set[int] = set()
         self.device = device_of(way.device)
         use_threads(way.threads)
         path = Path(path)
         model = load(path)
         _check_usable(model.description, path, way)
         place_channels_last(model.network.to(self.device))
+        if way.compile:
+            compile_in_place(model.network)
         self.model: Model = model
         if way.strength != 1 and self.scale != 1:
             raise UsageError(f"--strength needs a model that keeps the size; this one enlarges {self.scale} times")
@@ -220,6 +226,7 @@ class Restorer:
     def together(self, pictures: Sequence[Pixels], outs: Sequence[Pixels | None]) -> list[Pixels]:
         """Return `pictures`, all of one size, restored as by a call each; they go through the model as one batch."""
         given = list(pictures)
+        self.redone = set()
         large = given[0].shape[0] * given[0].shape[1] >= LARGE
         if large:  # what reading took
             give_back_freed_memory()
@@ -253,6 +260,8 @@ class Restorer:
         `mixed` are the pictures that the result is mixed with, or none.
         """
         height, width = pictures[0].shape[:2]
+        if len(self._spans(height)) == len(self._spans(width)) == 1:
+            return self._whole(pictures, outs, sigmas, mixed)
         turn = _transposed if width > height else _as_it_is
         sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
         rows, scale = self._spans(max(height, width)), self.model.description.scale
@@ -268,6 +277,14 @@ class Restorer:
                 sink[row.start * scale : stop * scale, :] = band[number, :ready]
             waiting = band[:, ready:].copy()
             del band  # before there is another
+
+    def _whole(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:
+        """Restore `pictures` into `outs` as a tile each, that is blended with no other."""
+        done = self._restored(np.stack([picture[:, :] for picture in pictures]), sigmas)
+        for number, out in enumerate(outs):
+            if mixed:
+                self._mix(done[number], mixed[number][:, :])
+            out[:, :] = done[number]
 
     def _band(self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None) -> np.ndarray:
         """Return the share that the tiles of `row` have in the result there; pictures lie as `turn` turns them."""
@@ -313,17 +330,26 @@ class Restorer:
         return np.asarray(total)
 
     def _run(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
-        """Return tiles restored; in fp32 where low precision gives NaN."""
+        """Return tiles restored; in fp32 those that are not finite in low precision, of which `redone` then tells."""
+        restored = self._network(tiles, sigmas, self.precision)
+        failed = _not_finite(restored)
+        if failed and self.precision != torch.float32:
+            self.redone.update(failed)
+            again = None if sigmas is None else [sigmas[number] for number in failed]
+            restored[failed] = self._network(tiles[failed], again, torch.float32)
+            failed = _not_finite(restored)
+        if failed:
+            raise GirError("the model's result is not finite")
+        return np.clip(restored, 0, 1, out=restored)
+
+    def _network(self, tiles: np.ndarray, sigmas: list[float] | None, precision: torch.dtype) -> np.ndarray:
+        """Return what the model makes of `tiles` (N, h, w, 3), as it is."""
         batch = self._batch(tiles)
         sigma = None
         if sigmas is not None:
             each = torch.tensor(sigmas, device=self.device).repeat_interleave(len(batch) // len(tiles))
             sigma = each[:, None, None, None]
-        restored = self._forward(batch, self.precision, sigma)
-        if not _is_finite(restored) and self.precision != torch.float32:
-            restored = self._forward(batch, torch.float32, sigma)
-        if not _is_finite(restored):
-            raise GirError("the model's result is not finite")
+        restored = self._forward(batch, precision, sigma)
         planes = restored.reshape(len(tiles), -1, *restored.shape[-2:]).expand(-1, 3, -1, -1)
         return planes.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
@@ -337,14 +363,14 @@ class Restorer:
 
     def _forward(self, batch: Tensor, precision: torch.dtype, sigma: Tensor | None = None) -> Tensor:
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            return self.model(batch, sigma=sigma)
+            return self.model(batch, sigma=sigma, clamp=False)
 
     def _agrees(self, precision: torch.dtype) -> bool:
         """Say whether `precision` gives the same as fp32 on a small, busy picture."""
         side = max(64, self.model.description.minimum)
         y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
         batch = self._batch(np.dstack([x, y, (np.sin(40 * x * y) + 1) / 2])[None])
-        exact, fast = self._forward(batch, torch.float32), self._forward(batch, precision)
+        exact, fast = (self._forward(batch, each).clamp(0, 1) for each in (torch.float32, precision))
         error = (exact - fast).square().mean()
         return bool(torch.isfinite(error)) and float(error) < 10 ** (-AGREEMENT / 10)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -203,6 +204,48 @@ def test_the_self_check_is_made_once_for_weights_and_machine(weights, tmp_path, 
     assert Restorer(weights, checks=tmp_path / "no" / "\0").precision == torch.bfloat16
 
 
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory):
+    """Return a weights file whose network is the identity in fp32, and gives NaN in bf16.
+
+    A bias of 3.4e38 is finite in fp32, infinite in bf16; the zeros by which it is multiplied make NaN of that.
+    """
+    network = built("girnet", CONFIG)
+    with torch.no_grad():
+        network.down_blocks[0][0].widen.bias[0] = 3.4e38
+    path = tmp_path_factory.mktemp("weights") / "fragile.safetensors"
+    save(path, network.state_dict(), {"name": "fragile", "model": "girnet", "config": config_of(network), "scale": 1})
+    return path
+
+
+def test_nan_of_low_precision_is_redone_in_fp32_and_told(fragile, weights, pixels):
+    restorer = Restorer(fragile, Way(precision="bf16", tile=128))
+    np.testing.assert_allclose(restorer(pixels), pixels, atol=1e-6)
+    assert restorer.redone == {0}
+    for sound in (Restorer(fragile, Way(precision="fp32")), Restorer(weights, Way(precision="bf16"))):
+        sound(pixels)
+        assert sound.redone == set()
+
+
+def test_of_pictures_together_only_those_with_nan_are_redone(weights, pixels, monkeypatch):
+    restorer = Restorer(weights, Way(precision="bf16"))
+    given = [pixels[:64, :96], pixels[64:128, :96]]
+    alone = restorer(given[0])
+    real = restorer._forward
+
+    def failing(batch, precision, sigma):
+        out = real(batch, precision, sigma).clone()
+        if precision == torch.bfloat16:
+            out[1, 0, 5, 5] = -torch.inf
+        return out
+
+    monkeypatch.setattr(restorer, "_forward", failing)
+    first, second = restorer.together(given, [None, None])
+    assert restorer.redone == {1}
+    assert np.abs(first - alone).max() < 1 / 255
+    np.testing.assert_allclose(second, Restorer(weights, Way(precision="fp32"))(given[1]), atol=1e-5)
+
+
 def test_an_unknown_device_is_named():
     from gir_cli.devices import device_of
 
@@ -317,6 +360,41 @@ def test_several_devices_share_out_the_files(process, gir, tmp_path, photograph,
     assert done.err.splitlines() == [f"gir: {folder}/5.png: truncated PNG", "gir: 5 done, 1 failed"]
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="there is no compiler")
+def test_compiled_the_network_gives_the_same(process, png, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    run = ["restore", "--precision", "fp32", "-m", weights, png]
+    compiled, plain = process(*run, "--compile", timeout=600), process(*run)
+    assert (compiled.status, compiled.err) == (0, "")
+    assert np.abs(decoded(compiled.out).astype(int) - decoded(plain.out)).max() <= 1
+    assert os.listdir(tmp_path / "cache")
+
+
+def test_without_a_compiler_the_network_cannot_be_compiled(process, png, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    done = process("restore", "--compile", "--device", "cpu", "-m", weights, png)
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.startswith("gir: --compile is not possible here: ") and done.err.count("\n") == 1
+
+
+def test_nan_in_low_precision_is_said_of_each_picture(process, tmp_path, photograph, fragile):
+    names = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in names:
+        path.write_bytes(encoded(photograph[:40, :50]))
+    run = ["restore", "-m", fragile, "--precision", "bf16", *names, "-o", tmp_path / "out/"]
+    done = process(*run)
+    said = "bfloat16 gave NaN or infinity: redone in fp32"
+    assert (done.status, done.out) == (0, b"")
+    assert done.err.splitlines() == [*(f"gir: {path}: {said}" for path in names), "gir: 2 done"]
+    np.testing.assert_array_equal(decoded((tmp_path / "out" / "a.png").read_bytes()), photograph[:40, :50])
+    assert process(*run, "-q").err == ""
+    for precision, redone in (("bf16", True), ("fp32", False)):
+        told = process(*run, "--json", "--precision", precision)
+        facts = [json.loads(line) for line in told.out.splitlines()[:2]]
+        assert [one["redone_in_fp32"] for one in facts] == [redone, redone]
 
 
 def test_several_devices_cannot_share_a_stream(gir, photograph, weights):

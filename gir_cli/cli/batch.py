@@ -111,6 +111,8 @@ class Batch:
             self.out.flush()
         for note in written.notes:
             self._note(item, note)
+        for incident in () if self._silent else written.incidents:
+            say(f"gir: {_shown(item)}: {incident}")
         if self.running.json:
             self._tell(item, {"status": "done", "error": None, **written.facts})
         elif not self.running.quiet and (self.running.verbose or self._unasked(item)):

@@ -63,6 +63,9 @@ class Restoring(Checked):
             "for models that are told the noise, its standard deviation; estimated if not given", 0, 255, "8-bit levels"
         ),
     ] = None
+    compile: Annotated[
+        bool, Param("compile the network first, for up to a minute; pays for a thousand images and more")
+    ] = False
     no_provenance: Annotated[bool, Param("leave out the record of what was done")] = False
 
 
@@ -163,12 +166,22 @@ class Restoration:
         numbers = range(len(jobs[0].pages))
         pages = [self._restored([job.pages[number] for job in jobs], jobs, restorer) for number in numbers]
         facts = restorer.facts | {"seconds": round((time.monotonic() - begun) / len(jobs), 3)}
-        results = []
-        for job, made in zip(jobs, zip(*pages, strict=True), strict=True):
-            images, told = zip(*made, strict=True)
-            record = self._record(job, restorer)
-            results.append(Result(job.item, list(images), record=record, facts=facts | told[0]))
-        return results
+        made = zip(*pages, strict=True)
+        return [self._result(job, list(of_it), facts, restorer) for job, of_it in zip(jobs, made, strict=True)]
+
+    def _result(
+        self, job: Job, made: list[tuple[Image, dict[str, Any]]], facts: dict[str, Any], restorer: Restorer
+    ) -> Result:
+        """Return what comes of `job`, of whose pages `made` holds the picture and what a log says of it."""
+        images, told = zip(*made, strict=True)
+        redone = any(page["redone_in_fp32"] for page in told)
+        return Result(
+            job.item,
+            list(images),
+            record=self._record(job, restorer),
+            facts=facts | told[0] | {"redone_in_fp32": redone},
+            incidents=(f"{facts['precision']} gave NaN or infinity: redone in fp32",) if redone else (),
+        )
 
     def _restored(
         self, images: list[Image], jobs: Sequence[Job], restorer: Restorer
@@ -179,8 +192,10 @@ class Restoration:
             check_size(named(job.form), image.width * scale, image.height * scale)
         given = [image.visible() if image.hides else image.stored for image in images]
         rooms = [room(image, job.form, self.saving, scale) for image, job in zip(images, jobs, strict=True)]
-        told = [restorer.told(pixels) for pixels in given]
         made = restorer.together(given, rooms)
+        told = [
+            restorer.told(pixels) | {"redone_in_fp32": number in restorer.redone} for number, pixels in enumerate(given)
+        ]
         notes = [_notes(restorer, one) for one in told]
         replaced = [image.replaced(pixels) for image, pixels in zip(images, made, strict=True)]
         noted = [replace(image, notes=(*image.notes, *said)) for image, said in zip(replaced, notes, strict=True)]

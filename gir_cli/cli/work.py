@@ -29,7 +29,8 @@ class Job:
 class Result:
     """What was made of a job: its item and pages.
 
-    `record` goes into the file, `facts` into what --json says, `replay` into the file of --record.
+    `record` goes into the file, `facts` into what --json says, `replay` into the file of --record. `incidents`
+    are sentences for the user that are said of each picture, where the notes of its pages are said once a run.
     """
 
     item: Item
@@ -37,6 +38,7 @@ class Result:
     record: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     replay: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Written:
     notes: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     replay: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
     data: bytes = b""
 
 
@@ -128,8 +131,8 @@ class Work:
         if item.target != STDOUT:
             files.write(item.target, encoded.data)
         size = {"width": image.width, "height": image.height, "depth": image.depth}
-        notes = (*image.notes, *encoded.notes)
-        return Written(item, notes, size | result.facts, result.replay, encoded.data if item.target == STDOUT else b"")
+        notes, data = (*image.notes, *encoded.notes), encoded.data if item.target == STDOUT else b""
+        return Written(item, notes, size | result.facts, result.replay, result.incidents, data)
 
 
 def _file_size(opened: tuple[Item, bytes | None]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gir_cli.color import luma
 
-_STRIP = 256  # lines rounded at a time, so that large parts need little beside themselves
+_STRIP = 32  # lines rounded at a time: they stay in the cache, and large parts need little beside themselves
 
 
 @dataclass(frozen=True)
