@@ -27,14 +27,18 @@ from gir_cli.errors import GirError, UsageError
 from gir_cli.estimate import noise_level
 from gir_cli.image import Levels
 from gir_cli.models import Description
+from gir_cli.models.whole import Found, Place, found, shared, takes_whole
 from gir_cli.remembered import remembered
-from gir_cli.weights import Model, load
+from gir_cli.weights import Model, extended, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
-WIDE_BAND = 64  # of models that see the whole picture, whose tiles differ in colour and brightness
+WIDE_BAND = 64  # of models that see more than tiles can overlap by, whose tiles differ
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
+SHARED_REACH = 96  # pixels; from farther nothing is seen to arrive in networks whose tiles share what is global
+PIECES = 8  # along each side of a sample of the whole picture
+SMALLEST_PIECE = 32
 LARGE = 1 << 24  # pixels from which on a picture needs the memory that others leave to the next
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
@@ -94,6 +98,70 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAN
     rises = [np.ones(size), *(np.clip((position - edge) / band + 0.5, 0, 1) for edge in edges), np.zeros(size)]
     shares = [rises[i] - rises[i + 1] for i in range(len(extents))]
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
+
+
+@dataclass(frozen=True)
+class View:
+    """One of the 8 ways to look at a picture: mirrored or not, then turned by quarters against the clock."""
+
+    turns: int = 0
+    mirrored: bool = False
+
+    def of(self, pictures: np.ndarray) -> np.ndarray:
+        """Return pictures (N, H, W, 3) as they look from here."""
+        return np.rot90(pictures[:, :, ::-1] if self.mirrored else pictures, self.turns, (1, 2))
+
+    def back(self, seen: np.ndarray) -> np.ndarray:
+        """Return pictures that look as `seen` from here."""
+        pictures = np.rot90(seen, -self.turns, (1, 2))
+        return pictures[:, :, ::-1] if self.mirrored else pictures
+
+    def ends(self, rows: Ends, columns: Ends) -> tuple[Ends, Ends]:
+        """Return where a tile's rows and columns lie, seen from here."""
+        columns = columns.mirrored() if self.mirrored else columns
+        for _ in range(self.turns):
+            rows, columns = columns.mirrored(), rows
+        return rows, columns
+
+
+VIEWS = tuple(View(turns, mirrored) for turns in range(4) for mirrored in (False, True))
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A tile's extent along an axis of `size` pixels."""
+
+    start: int
+    stop: int
+    size: int
+
+    def mirrored(self) -> Ends:
+        """Return the extent seen from the far end."""
+        return Ends(self.size - self.stop, self.size - self.start, self.size)
+
+    def shares(self, description: Description) -> tuple[float, float]:
+        """Return the extent as shares of the axis, both as the network takes them."""
+        size, extent = (extended(pixels, description) for pixels in (self.size, self.stop - self.start))
+        return self.start / size, (self.start + extent) / size
+
+
+def sample(picture: Any, side: int) -> np.ndarray:
+    """Return at most `side` by `side` pixels that stand for the whole of `picture`, as float32.
+
+    They are pieces from all over it, at full resolution: scaled down, a picture would lose the noise, blur or
+    compression that a network is to see.
+    """
+    rows, columns = (_pieces(size, side) for size in picture.shape[:2])
+    return np.concatenate([np.concatenate([picture[row, column] for column in columns], 1) for row in rows])
+
+
+def _pieces(size: int, side: int) -> list[slice]:
+    """Return pieces of `side` pixels in all, evenly spread over an axis of `size` pixels."""
+    if side >= size:
+        return [slice(0, size)]
+    piece = min(max(side // PIECES, SMALLEST_PIECE), side)
+    starts = np.linspace(0, size - piece, side // piece).astype(int).tolist()
+    return [slice(start, start + piece) for start in starts]
 
 
 def _is_finite(restored: Tensor) -> bool:
@@ -194,6 +262,11 @@ class Restorer:
             return None
         return self.way.tile or self._affordable()
 
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether tiles are to share what the model takes of the whole picture."""
+        return takes_whole(self.model.network)
+
     @property
     def _sees_all(self) -> bool:
         """Whether every pixel of a tile may change with every other, so that one tile is best."""
@@ -205,7 +278,13 @@ class Restorer:
         if self.way.overlap is not None:
             return self.way.overlap
         reach = self.model.description.reach
-        return 2 * reach + BAND if reach is not None else WIDE_BAND + 2 * BAND
+        if reach is not None:
+            return 2 * reach + BAND
+        usual = WIDE_BAND + 2 * BAND
+        if not self._shares:
+            return usual
+        half = (self.tile or 0) // 2  # of small tiles, most of which would be overlap
+        return min(2 * SHARED_REACH + BAND, max(half, usual))
 
     def __call__(self, pixels: Pixels, out: Pixels | None = None) -> Any:
         """Return the restored picture, (H · scale, W · scale, 3) in [0, 1]: `out` if it is given, else float32.
@@ -256,9 +335,10 @@ class Restorer:
         turn = _transposed if width > height else _as_it_is
         sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
         rows, scale = self._spans(max(height, width)), self.model.description.scale
+        wholes = self._found(sources, turn, sigmas)
         waiting = np.zeros((1, 0, 1, 1), np.float32)  # what the next band overlaps
         for row, following in itertools.zip_longest(rows, rows[1:]):
-            band = self._band(sources, row, turn, sigmas)
+            band = self._band(sources, row, turn, sigmas, wholes)
             band[:, : waiting.shape[1]] += waiting
             stop = following.start if following else row.stop
             ready = (stop - row.start) * scale
@@ -269,13 +349,33 @@ class Restorer:
             waiting = band[:, ready:].copy()
             del band  # before there is another
 
-    def _band(self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None) -> np.ndarray:
+    def _found(self, sources: Sequence, turn: Callable, sigmas: list[float] | None) -> list[Found]:
+        """Return what the model takes of the whole pictures, for each view; nothing where no tiles share it.
+
+        A sample stands for the whole, so that this needs no more memory than a tile does.
+        """
+        side = self.tile
+        if side is None or side >= max(sources[0].shape[:2]) or not self._shares:
+            return []
+        samples = self._clipped(turn(np.stack([sample(source, side) for source in sources])))
+        wholes: list[Found] = []
+        for view in self._views:
+            with found(self.model.network) as quantities:
+                self._run(view.of(samples), sigmas, apart=True)
+            wholes.append(quantities)
+        return wholes
+
+    def _band(
+        self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None, wholes: list[Found]
+    ) -> np.ndarray:
         """Return the share that the tiles of `row` have in the result there; pictures lie as `turn` turns them."""
-        scale, width = self.model.description.scale, sources[0].shape[1]
+        scale, (height, width) = self.model.description.scale, sources[0].shape[:2]
         band = np.zeros((len(sources), (row.stop - row.start) * scale, width * scale, 3), np.float32)
         for column in self._spans(width):
             tiles = np.stack([source[row.start : row.stop, column.start : column.stop] for source in sources])
-            done = turn(self._restored(turn(tiles), sigmas))
+            ends = Ends(row.start, row.stop, height), Ends(column.start, column.stop, width)
+            place = ends if turn is _as_it_is else ends[::-1]
+            done = turn(self._restored(turn(tiles), sigmas, wholes, place))
             done *= np.repeat(row.share, scale)[:, None, None]
             done *= np.repeat(column.share, scale)[:, None]
             band[:, :, column.start * scale : column.stop * scale] += done
@@ -292,29 +392,43 @@ class Restorer:
         tile, multiple = self.tile or size, self.model.description.multiple
         if self.way.tta:  # seen from the far end, too, tiles lie on the network's own grid
             tile -= (tile - size) % multiple
-        return spans(size, tile, self.overlap, multiple, WIDE_BAND if self._sees_all else BAND)
+        band = WIDE_BAND if self._sees_all and not self._shares else BAND
+        return spans(size, tile, self.overlap, multiple, band)
 
-    def _restored(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+    @property
+    def _views(self) -> tuple[View, ...]:
+        return VIEWS if self.way.tta else VIEWS[:1]
+
+    def _restored(
+        self, tiles: np.ndarray, sigmas: list[float] | None, wholes: list[Found], place: tuple[Ends, Ends]
+    ) -> np.ndarray:
         """Return `tiles` (N, h, w, 3), clipped in place, restored; the mean over their views if that is asked for."""
+        tiles = self._clipped(tiles)
+        seen = (
+            view.back(self._seen(view.of(tiles), sigmas, whole, view.ends(*place)))
+            for view, whole in itertools.zip_longest(self._views, wholes)
+        )
+        return sum(done / 8 for done in seen) if self.way.tta else next(seen)  # Lim et al. (2017), Sec. 3.4
+
+    def _seen(
+        self, tiles: np.ndarray, sigmas: list[float] | None, whole: Found | None, ends: tuple[Ends, Ends]
+    ) -> np.ndarray:
+        """Return tiles restored with what was found in the `whole` of which they have `ends`."""
+        if whole is None:
+            return self._run(tiles, sigmas)
+        place = Place(*(axis.shares(self.model.description) for axis in ends))
+        with shared(self.model.network, whole, place):
+            return self._run(tiles, sigmas, apart=True)
+
+    def _clipped(self, tiles: np.ndarray) -> np.ndarray:
+        """Return `tiles` clipped in place, where the model is to be given nothing beyond [0, 1]."""
         if not np.isfinite(tiles).all():
             raise GirError("holds NaN or infinite values")
-        if self._clips:
-            np.clip(tiles, 0, 1, out=tiles)
-        return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
+        return np.clip(tiles, 0, 1, out=tiles) if self._clips else tiles
 
-    def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
-        """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
-        total: np.ndarray | float = 0.0
-        for turns in range(4):
-            for mirrored in (False, True):
-                view = np.rot90(tiles[:, :, ::-1] if mirrored else tiles, turns, (1, 2))
-                back = np.rot90(self._run(np.ascontiguousarray(view), sigmas), -turns, (1, 2))
-                total = total + (back[:, :, ::-1] if mirrored else back) / 8
-        return np.asarray(total)
-
-    def _run(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+    def _run(self, tiles: np.ndarray, sigmas: list[float] | None, *, apart: bool = False) -> np.ndarray:
         """Return tiles restored; in fp32 where low precision gives NaN."""
-        batch = self._batch(tiles)
+        batch = self._batch(tiles, apart=apart)
         sigma = None
         if sigmas is not None:
             each = torch.tensor(sigmas, device=self.device).repeat_interleave(len(batch) // len(tiles))
@@ -327,11 +441,14 @@ class Restorer:
         planes = restored.reshape(len(tiles), -1, *restored.shape[-2:]).expand(-1, 3, -1, -1)
         return planes.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _batch(self, tiles: np.ndarray) -> Tensor:
-        """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture."""
+    def _batch(self, tiles: np.ndarray, *, apart: bool = False) -> Tensor:
+        """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture.
+
+        Where all three are the same, only one, unless they are to stay `apart`.
+        """
         planes = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
         if self.model.description.channels == 1:
-            gray = bool((planes[:, :1] == planes).all())
+            gray = not apart and bool((planes[:, :1] == planes).all())
             planes = planes[:, : 1 if gray else 3].reshape(-1, 1, *planes.shape[-2:])
         return planes.to(self.device).contiguous(memory_format=torch.channels_last)
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.official import Official, Shapes, counts, spelled, without
 from gir_cli.models.restormer import MULTIPLE
 from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
+from gir_cli.models.whole import Stretched, Whole
 from gir_cli.params import Checked, Param
 
 UNUSED = ("chnl_reduce1", "chnl_reduce2", "chnl_reduce3")
@@ -50,11 +50,12 @@ class Prompt(nn.Module):
         self.prompt_param = nn.Parameter(torch.rand(1, length, outer, side, side))
         self.linear_layer = nn.Linear(width, length)
         self.conv3x3 = conv3(outer, outer, bias=False)
+        self.whole, self.stretched = Whole(), Stretched()
 
     def forward(self, x: Tensor) -> Tensor:
-        shares = torch.softmax(self.linear_layer(x.mean((-2, -1))), dim=1)
+        shares = self.whole(torch.softmax(self.linear_layer(x.mean((-2, -1))), dim=1))
         mixed = torch.einsum("nl,lchw->nchw", shares, self.prompt_param[0].to(shares.dtype))
-        return self.conv3x3(functional.interpolate(mixed, x.shape[-2:], mode="bilinear", align_corners=False))
+        return self.conv3x3(self.stretched(mixed, *x.shape[-2:]))
 
 
 def _renamed(tensors: dict[str, Any]) -> dict[str, Any]:
