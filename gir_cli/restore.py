@@ -27,18 +27,16 @@ from gir_cli.errors import GirError, UsageError
 from gir_cli.estimate import noise_level
 from gir_cli.image import Levels
 from gir_cli.models import Description
-from gir_cli.models.whole import Found, Place, found, shared, takes_whole
+from gir_cli.models.whole import Found, Place, found, shared
 from gir_cli.remembered import remembered
-from gir_cli.weights import Model, extended, load
+from gir_cli.views import VIEWS, Ends, View, sample
+from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
 WIDE_BAND = 64  # of models that see more than tiles can overlap by, whose tiles differ
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
-SHARED_REACH = 96  # pixels; from farther nothing is seen to arrive in networks whose tiles share what is global
-PIECES = 8  # along each side of a sample of the whole picture
-SMALLEST_PIECE = 32
 LARGE = 1 << 24  # pixels from which on a picture needs the memory that others leave to the next
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
@@ -100,70 +98,6 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAN
     return [Span(a, b, share[a:b].astype(np.float32)) for (a, b), share in zip(extents, shares, strict=True)]
 
 
-@dataclass(frozen=True)
-class View:
-    """One of the 8 ways to look at a picture: mirrored or not, then turned by quarters against the clock."""
-
-    turns: int = 0
-    mirrored: bool = False
-
-    def of(self, pictures: np.ndarray) -> np.ndarray:
-        """Return pictures (N, H, W, 3) as they look from here."""
-        return np.rot90(pictures[:, :, ::-1] if self.mirrored else pictures, self.turns, (1, 2))
-
-    def back(self, seen: np.ndarray) -> np.ndarray:
-        """Return pictures that look as `seen` from here."""
-        pictures = np.rot90(seen, -self.turns, (1, 2))
-        return pictures[:, :, ::-1] if self.mirrored else pictures
-
-    def ends(self, rows: Ends, columns: Ends) -> tuple[Ends, Ends]:
-        """Return where a tile's rows and columns lie, seen from here."""
-        columns = columns.mirrored() if self.mirrored else columns
-        for _ in range(self.turns):
-            rows, columns = columns.mirrored(), rows
-        return rows, columns
-
-
-VIEWS = tuple(View(turns, mirrored) for turns in range(4) for mirrored in (False, True))
-
-
-@dataclass(frozen=True)
-class Ends:
-    """A tile's extent along an axis of `size` pixels."""
-
-    start: int
-    stop: int
-    size: int
-
-    def mirrored(self) -> Ends:
-        """Return the extent seen from the far end."""
-        return Ends(self.size - self.stop, self.size - self.start, self.size)
-
-    def shares(self, description: Description) -> tuple[float, float]:
-        """Return the extent as shares of the axis, both as the network takes them."""
-        size, extent = (extended(pixels, description) for pixels in (self.size, self.stop - self.start))
-        return self.start / size, (self.start + extent) / size
-
-
-def sample(picture: Any, side: int) -> np.ndarray:
-    """Return at most `side` by `side` pixels that stand for the whole of `picture`, as float32.
-
-    They are pieces from all over it, at full resolution: scaled down, a picture would lose the noise, blur or
-    compression that a network is to see.
-    """
-    rows, columns = (_pieces(size, side) for size in picture.shape[:2])
-    return np.concatenate([np.concatenate([picture[row, column] for column in columns], 1) for row in rows])
-
-
-def _pieces(size: int, side: int) -> list[slice]:
-    """Return pieces of `side` pixels in all, evenly spread over an axis of `size` pixels."""
-    if side >= size:
-        return [slice(0, size)]
-    piece = min(max(side // PIECES, SMALLEST_PIECE), side)
-    starts = np.linspace(0, size - piece, side // piece).astype(int).tolist()
-    return [slice(start, start + piece) for start in starts]
-
-
 def _is_finite(restored: Tensor) -> bool:
     """Say whether a result, which is clamped, is free of NaN; without a copy of it."""
     return bool(torch.isfinite(restored.sum()))
@@ -182,7 +116,7 @@ class Restorer:
     """A model made ready for a device: called on pixels (H, W, 3), float32 sRGB in [0, 1], or `Levels`.
 
     `checks` is a folder in which it is kept whether low precision agrees with fp32, so that the next need not
-    find out again.
+    find out again. Not for several threads at a time.
     """
 
     def __init__(self, path: Path | str, way: Way = Way(), checks: Path | None = None) -> None:
@@ -262,10 +196,10 @@ class Restorer:
             return None
         return self.way.tile or self._affordable()
 
-    @cached_property
+    @property
     def _shares(self) -> bool:
         """Whether tiles are to share what the model takes of the whole picture."""
-        return takes_whole(self.model.network)
+        return self.model.description.shared_reach is not None
 
     @property
     def _sees_all(self) -> bool:
@@ -277,14 +211,14 @@ class Restorer:
         """How many pixels neighbouring tiles share."""
         if self.way.overlap is not None:
             return self.way.overlap
-        reach = self.model.description.reach
+        reach, shared_reach = self.model.description.reach, self.model.description.shared_reach
         if reach is not None:
             return 2 * reach + BAND
         usual = WIDE_BAND + 2 * BAND
-        if not self._shares:
+        if shared_reach is None:
             return usual
-        half = (self.tile or 0) // 2  # of small tiles, most of which would be overlap
-        return min(2 * SHARED_REACH + BAND, max(half, usual))
+        half = (self.tile or 0) // 2  # of small tiles, which would be little else than overlap
+        return min(2 * shared_reach + BAND, max(half, usual))
 
     def __call__(self, pixels: Pixels, out: Pixels | None = None) -> Any:
         """Return the restored picture, (H · scale, W · scale, 3) in [0, 1]: `out` if it is given, else float32.
@@ -354,10 +288,10 @@ class Restorer:
 
         A sample stands for the whole, so that this needs no more memory than a tile does.
         """
-        side = self.tile
-        if side is None or side >= max(sources[0].shape[:2]) or not self._shares:
+        alone = all(len(self._spans(size)) == 1 for size in sources[0].shape[:2])
+        if alone or not self._shares or not self.tile:
             return []
-        samples = self._clipped(turn(np.stack([sample(source, side) for source in sources])))
+        samples = self._clipped(turn(np.stack([sample(source, self.tile) for source in sources])))
         wholes: list[Found] = []
         for view in self._views:
             with found(self.model.network) as quantities:
@@ -397,6 +331,7 @@ class Restorer:
 
     @property
     def _views(self) -> tuple[View, ...]:
+        """The picture as it is, or its 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
         return VIEWS if self.way.tta else VIEWS[:1]
 
     def _restored(
@@ -404,11 +339,13 @@ class Restorer:
     ) -> np.ndarray:
         """Return `tiles` (N, h, w, 3), clipped in place, restored; the mean over their views if that is asked for."""
         tiles = self._clipped(tiles)
-        seen = (
-            view.back(self._seen(view.of(tiles), sigmas, whole, view.ends(*place)))
-            for view, whole in itertools.zip_longest(self._views, wholes)
-        )
-        return sum(done / 8 for done in seen) if self.way.tta else next(seen)  # Lim et al. (2017), Sec. 3.4
+        restored: np.ndarray | float = 0.0
+        for view, whole in itertools.zip_longest(self._views, wholes):
+            done = view.back(self._seen(view.of(tiles), sigmas, whole, view.ends(*place)))
+            if not self.way.tta:
+                return done
+            restored = restored + done / len(self._views)
+        return np.asarray(restored)
 
     def _seen(
         self, tiles: np.ndarray, sigmas: list[float] | None, whole: Found | None, ends: tuple[Ends, Ends]

@@ -39,6 +39,7 @@ LAYERS = {
         "models",
         "checkpoints",
         "weights",
+        "views",
         "restore",
         "data",
         "train",

@@ -17,6 +17,7 @@ from gir_cli.params import Checked, Param
 
 DEEPEST = 8  # levels
 EPS = 1e-6  # of the normalisation
+SHARED_REACH = 96  # pixels; farther, random networks of the published depths change nothing
 GOPRO = "1-1-1-28"  # encoder of the deblurring networks, which are published for local pooling
 
 
@@ -165,6 +166,7 @@ class Nafnet(nn.Module):
             minimum=multiple,
             padding="zeros",
             reach=None,
+            shared_reach=None if self.config.local else SHARED_REACH,
             bytes_per_pixel=44 * self.config.width,
         )
 

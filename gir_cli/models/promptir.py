@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.official import Official, Shapes, counts, spelled, without
-from gir_cli.models.restormer import MULTIPLE
+from gir_cli.models.restormer import MULTIPLE, SHARED_REACH
 from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
 from gir_cli.models.whole import Stretched, Whole
 from gir_cli.params import Checked, Param
@@ -142,7 +142,12 @@ class Promptir(nn.Module):
     def description(self) -> Description:
         memory = 96 * self.config.width
         return Description(
-            self.config.channels, multiple=MULTIPLE, minimum=MULTIPLE, reach=None, bytes_per_pixel=memory
+            self.config.channels,
+            multiple=MULTIPLE,
+            minimum=MULTIPLE,
+            reach=None,
+            shared_reach=SHARED_REACH,
+            bytes_per_pixel=memory,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, 
 from gir_cli.params import Checked, Param
 
 MULTIPLE = 8  # three halvings
+SHARED_REACH = 72  # pixels; farther, random networks of the published depth change nothing
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,12 @@ class Restormer(nn.Module):
     def description(self) -> Description:
         memory = 80 * self.config.width
         return Description(
-            self.config.channels, multiple=MULTIPLE, minimum=MULTIPLE, reach=None, bytes_per_pixel=memory
+            self.config.channels,
+            multiple=MULTIPLE,
+            minimum=MULTIPLE,
+            reach=None,
+            shared_reach=SHARED_REACH,
+            bytes_per_pixel=memory,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Channel attention, attention between channels and prompts depend on means over all pixels. Tiles that each
 took their own would differ in colour and brightness. A network passes such quantities through `Whole`, and
-stretches maps over the picture by `Stretched`; both do nothing else until tiles `share` what was `found`.
+stretches maps over the picture by `Stretched`; both do nothing else until tiles have `shared` what was
+`found`. From then on the network is local, and its description's `shared_reach` says how far.
 """
 
 from __future__ import annotations
@@ -46,11 +47,6 @@ def part(maps: Tensor, height: int, width: int, place: Place) -> Tensor:
     y, x = torch.meshgrid(2 * rows - 1, 2 * columns - 1, indexing="ij")
     grid = torch.stack((x, y), -1).expand(len(maps), -1, -1, -1)
     return functional.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False).to(maps.dtype)
-
-
-def takes_whole(network: nn.Module) -> bool:
-    """Say whether `network` depends on quantities of the whole picture."""
-    return any(isinstance(layer, Whole) for layer in network.modules())
 
 
 @contextmanager

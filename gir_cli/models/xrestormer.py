@@ -28,6 +28,8 @@ from gir_cli.models.transposed import (
 )
 from gir_cli.params import Checked, Param
 
+SHARED_REACH = 22  # windows; farther, random networks of the published depth change next to nothing
+
 
 @dataclass(frozen=True)
 class XrestormerConfig(Checked):
@@ -188,7 +190,15 @@ class Xrestormer(nn.Module):
         side = 8 * self.config.window
         multiple = side // math.gcd(side, scale)
         memory = 160 * self.config.width * scale**2
-        return Description(self.config.channels, scale, multiple, minimum=multiple, reach=None, bytes_per_pixel=memory)
+        return Description(
+            self.config.channels,
+            scale,
+            multiple,
+            minimum=multiple,
+            reach=None,
+            shared_reach=SHARED_REACH * self.config.window // scale,
+            bytes_per_pixel=memory,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.config.scale > 1:
