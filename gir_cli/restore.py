@@ -28,11 +28,13 @@ from gir_cli.errors import GirError, UsageError
 from gir_cli.estimate import noise_level
 from gir_cli.image import Levels
 from gir_cli.models import Description
+from gir_cli.models.whole import Found, Place, found, shared
 from gir_cli.remembered import remembered
+from gir_cli.views import VIEWS, Ends, View, sample
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
-WIDE_BAND = 64  # of models that see the whole picture, whose tiles differ in colour and brightness
+WIDE_BAND = 64  # of models that see more than tiles can overlap by, whose tiles differ
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
@@ -117,7 +119,7 @@ class Restorer:
 
     `checks` is a folder in which it is kept whether low precision agrees with fp32, so that the next need not
     find out again. `redone` holds the numbers of those pictures of the last call of which low precision made
-    NaN or infinity somewhere, so that it was done again in fp32.
+    NaN or infinity somewhere, so that it was done again in fp32. Not for several threads at a time.
     """
 
     def __init__(self, path: Path | str, way: Way = Way(), checks: Path | None = None) -> None:
@@ -201,6 +203,11 @@ class Restorer:
         return self.way.tile or self._affordable()
 
     @property
+    def _shares(self) -> bool:
+        """Whether tiles are to share what the model takes of the whole picture."""
+        return self.model.description.shared_reach is not None
+
+    @property
     def _sees_all(self) -> bool:
         """Whether every pixel of a tile may change with every other, so that one tile is best."""
         return self.model.description.reach is None
@@ -210,8 +217,14 @@ class Restorer:
         """How many pixels neighbouring tiles share."""
         if self.way.overlap is not None:
             return self.way.overlap
-        reach = self.model.description.reach
-        return 2 * reach + BAND if reach is not None else WIDE_BAND + 2 * BAND
+        reach, shared_reach = self.model.description.reach, self.model.description.shared_reach
+        if reach is not None:
+            return 2 * reach + BAND
+        usual = WIDE_BAND + 2 * BAND
+        if shared_reach is None:
+            return usual
+        half = (self.tile or 0) // 2  # of small tiles, which would be little else than overlap
+        return min(2 * shared_reach + BAND, max(half, usual))
 
     def __call__(self, pixels: Pixels, out: Pixels | None = None) -> Any:
         """Return the restored picture, (H · scale, W · scale, 3) in [0, 1]: `out` if it is given, else float32.
@@ -265,9 +278,10 @@ class Restorer:
         turn = _transposed if width > height else _as_it_is
         sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
         rows, scale = self._spans(max(height, width)), self.model.description.scale
+        wholes = self._found(sources, turn, sigmas)
         waiting = np.zeros((1, 0, 1, 1), np.float32)  # what the next band overlaps
         for row, following in itertools.zip_longest(rows, rows[1:]):
-            band = self._band(sources, row, turn, sigmas)
+            band = self._band(sources, row, turn, sigmas, wholes)
             band[:, : waiting.shape[1]] += waiting
             stop = following.start if following else row.stop
             ready = (stop - row.start) * scale
@@ -280,19 +294,39 @@ class Restorer:
 
     def _whole(self, pictures: Sequence, outs: Sequence, sigmas: list[float] | None, mixed: Sequence) -> None:
         """Restore `pictures` into `outs` as a tile each, that is blended with no other."""
-        done = self._restored(np.stack([picture[:, :] for picture in pictures]), sigmas)
+        place = Ends.all_of(pictures[0].shape[0]), Ends.all_of(pictures[0].shape[1])
+        done = self._restored(np.stack([picture[:, :] for picture in pictures]), sigmas, [], place)
         for number, out in enumerate(outs):
             if mixed:
                 self._mix(done[number], mixed[number][:, :])
             out[:, :] = done[number]
 
-    def _band(self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None) -> np.ndarray:
+    def _found(self, sources: Sequence, turn: Callable, sigmas: list[float] | None) -> list[Found]:
+        """Return what the model takes of the whole pictures, for each view; nothing where no tiles share it.
+
+        A sample stands for the whole, so that this needs no more memory than a tile does.
+        """
+        if not self._shares or not self.tile:
+            return []
+        samples = self._clipped(turn(np.stack([sample(source, self.tile) for source in sources])))
+        wholes: list[Found] = []
+        for view in self._views:
+            with found(self.model.network) as quantities:
+                self._run(view.of(samples), sigmas, apart=True)
+            wholes.append(quantities)
+        return wholes
+
+    def _band(
+        self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None, wholes: list[Found]
+    ) -> np.ndarray:
         """Return the share that the tiles of `row` have in the result there; pictures lie as `turn` turns them."""
-        scale, width = self.model.description.scale, sources[0].shape[1]
+        scale, (height, width) = self.model.description.scale, sources[0].shape[:2]
         band = np.zeros((len(sources), (row.stop - row.start) * scale, width * scale, 3), np.float32)
         for column in self._spans(width):
             tiles = np.stack([source[row.start : row.stop, column.start : column.stop] for source in sources])
-            done = turn(self._restored(turn(tiles), sigmas))
+            ends = Ends(row.start, row.stop, height), Ends(column.start, column.stop, width)
+            place = ends if turn is _as_it_is else ends[::-1]
+            done = turn(self._restored(turn(tiles), sigmas, wholes, place))
             done *= np.repeat(row.share, scale)[:, None, None]
             done *= np.repeat(column.share, scale)[:, None]
             band[:, :, column.start * scale : column.stop * scale] += done
@@ -309,42 +343,61 @@ class Restorer:
         tile, multiple = self.tile or size, self.model.description.multiple
         if self.way.tta:  # seen from the far end, too, tiles lie on the network's own grid
             tile -= (tile - size) % multiple
-        return spans(size, tile, self.overlap, multiple, WIDE_BAND if self._sees_all else BAND)
+        band = WIDE_BAND if self._sees_all and not self._shares else BAND
+        return spans(size, tile, self.overlap, multiple, band)
 
-    def _restored(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+    @property
+    def _views(self) -> tuple[View, ...]:
+        """The picture as it is, or its 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
+        return VIEWS if self.way.tta else VIEWS[:1]
+
+    def _restored(
+        self, tiles: np.ndarray, sigmas: list[float] | None, wholes: list[Found], place: tuple[Ends, Ends]
+    ) -> np.ndarray:
         """Return `tiles` (N, h, w, 3), clipped in place, restored; the mean over their views if that is asked for."""
+        tiles = self._clipped(tiles)
+        restored: np.ndarray | float = 0.0
+        for view, whole in itertools.zip_longest(self._views, wholes):
+            done = view.back(self._seen(view.of(tiles), sigmas, whole, view.ends(*place)))
+            if not self.way.tta:
+                return done
+            restored = restored + done / len(self._views)
+        return np.asarray(restored)
+
+    def _seen(
+        self, tiles: np.ndarray, sigmas: list[float] | None, whole: Found | None, ends: tuple[Ends, Ends]
+    ) -> np.ndarray:
+        """Return tiles restored with what was found in the `whole` of which they have `ends`."""
+        if whole is None:
+            return self._run(tiles, sigmas)
+        place = Place(*(axis.shares(self.model.description) for axis in ends))
+        with shared(self.model.network, whole, place):
+            return self._run(tiles, sigmas, apart=True)
+
+    def _clipped(self, tiles: np.ndarray) -> np.ndarray:
+        """Return `tiles` clipped in place, where the model is to be given nothing beyond [0, 1]."""
         if not np.isfinite(tiles).all():
             raise GirError("holds NaN or infinite values")
-        if self._clips:
-            np.clip(tiles, 0, 1, out=tiles)
-        return self._ensemble(tiles, sigmas) if self.way.tta else self._run(tiles, sigmas)
+        return np.clip(tiles, 0, 1, out=tiles) if self._clips else tiles
 
-    def _ensemble(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
-        """Return the mean over the 8 flips and rotations (geometric self-ensemble; Lim et al., 2017)."""
-        total: np.ndarray | float = 0.0
-        for turns in range(4):
-            for mirrored in (False, True):
-                view = np.rot90(tiles[:, :, ::-1] if mirrored else tiles, turns, (1, 2))
-                back = np.rot90(self._run(np.ascontiguousarray(view), sigmas), -turns, (1, 2))
-                total = total + (back[:, :, ::-1] if mirrored else back) / 8
-        return np.asarray(total)
-
-    def _run(self, tiles: np.ndarray, sigmas: list[float] | None) -> np.ndarray:
+    def _run(self, tiles: np.ndarray, sigmas: list[float] | None, *, apart: bool = False) -> np.ndarray:
         """Return tiles restored; in fp32 those that are not finite in low precision, of which `redone` then tells."""
-        restored = self._network(tiles, sigmas, self.precision)
+        restored = self._network(tiles, sigmas, self.precision, apart)
         failed = _not_finite(restored)
         if failed and self.precision != torch.float32:
             self.redone.update(failed)
-            again = None if sigmas is None else [sigmas[number] for number in failed]
-            restored[failed] = self._network(tiles[failed], again, torch.float32)
+            # All of the batch, for what tiles share of whole pictures is of all of them.
+            restored[failed] = self._network(tiles, sigmas, torch.float32, apart)[failed]
             failed = _not_finite(restored)
         if failed:
             raise GirError("the model's result is not finite")
         return np.clip(restored, 0, 1, out=restored)
 
-    def _network(self, tiles: np.ndarray, sigmas: list[float] | None, precision: torch.dtype) -> np.ndarray:
+    def _network(
+        self, tiles: np.ndarray, sigmas: list[float] | None, precision: torch.dtype, apart: bool
+    ) -> np.ndarray:
         """Return what the model makes of `tiles` (N, h, w, 3), as it is."""
-        batch = self._batch(tiles)
+        batch = self._batch(tiles, apart=apart)
         sigma = None
         if sigmas is not None:
             each = torch.tensor(sigmas, device=self.device).repeat_interleave(len(batch) // len(tiles))
@@ -353,11 +406,14 @@ class Restorer:
         planes = restored.reshape(len(tiles), -1, *restored.shape[-2:]).expand(-1, 3, -1, -1)
         return planes.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
-    def _batch(self, tiles: np.ndarray) -> Tensor:
-        """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture."""
+    def _batch(self, tiles: np.ndarray, *, apart: bool = False) -> Tensor:
+        """Return `tiles` (N, h, w, 3) as the model takes them; gray models, each channel as a picture.
+
+        Where all three are the same, only one, unless they are to stay `apart`.
+        """
         planes = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
         if self.model.description.channels == 1:
-            gray = bool((planes[:, :1] == planes).all())
+            gray = not apart and bool((planes[:, :1] == planes).all())
             planes = planes[:, : 1 if gray else 3].reshape(-1, 1, *planes.shape[-2:])
         return planes.to(self.device).contiguous(memory_format=torch.channels_last)
 
@@ -389,5 +445,7 @@ def _check_usable(description: Description, path: Path, way: Way) -> None:
     """Raise UsageError if pictures cannot be given to the model, or it has no use for what is told."""
     if description.channels not in (1, 3):
         raise UsageError(f"{path}: takes {description.channels} channels at once; pictures have 1 or 3")
+    if way.compile and description.shared_reach is not None:  # compiled code passes over the hooks that share it
+        raise UsageError(f"{path}: --compile is not for models whose tiles share what they take of the whole picture")
     if way.noise_level is not None and not description.noise_level:
         raise UsageError(f"--noise-level={way.noise_level:g}: this model is blind; it is not told the noise")

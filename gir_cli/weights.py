@@ -72,11 +72,12 @@ def margins(height: int, width: int, description: Description) -> tuple[int, int
     """Return the rows above and the columns left of a picture that `padded` has extended."""
     if not description.square:
         return 0, 0
-    side = _wanted(max(height, width), description)
+    side = extended(max(height, width), description)
     return (side - height) // 2, (side - width) // 2
 
 
-def _wanted(size: int, description: Description) -> int:
+def extended(size: int, description: Description) -> int:
+    """Return the height or width that the network takes in place of `size`."""
     return -(-max(size, description.minimum) // description.multiple) * description.multiple
 
 
@@ -88,7 +89,7 @@ def padded(batch: Tensor, description: Description) -> Tensor:
     """
     height, width = batch.shape[-2:]
     top, left = margins(height, width, description)
-    sides = [_wanted(max(height, width) if description.square else size, description) for size in (height, width)]
+    sides = [extended(max(height, width) if description.square else size, description) for size in (height, width)]
     below, right = sides[0] - height - top, sides[1] - width - left
     if description.padding == "zeros":
         return functional.pad(batch, (left, right, top, below))

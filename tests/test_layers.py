@@ -44,6 +44,7 @@ LAYERS = {
         "weights",
         "features",
         "lpips",
+        "views",
         "restore",
         "data",
         "train",

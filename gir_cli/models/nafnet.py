@@ -9,8 +9,10 @@ from gir_cli.layouts.nafnet import NafnetConfig
 from gir_cli.layouts.official import counts
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ChannelNorm, conv3, exactly
+from gir_cli.models.whole import Whole
 
 EPS = 1e-6  # of the normalisation
+SHARED_REACH = 96  # pixels; farther, random networks of the published depths change nothing
 
 
 def gate(x: Tensor) -> Tensor:
@@ -33,17 +35,21 @@ class Pool(nn.Module):
     """Mean of each channel over the picture, or around each pixel: (N, C, H, W) -> (N, C, 1, 1) or same.
 
     The local mean is taken over `side` pixels, where the picture is larger than that: Test-time Local
-    Converter (Chu et al., 2022, Sec. 3.3). `side` 0 always takes the whole.
+    Converter (Chu et al., 2022, Sec. 3.3). `side` 0 always takes the whole; a tile's local means are its own.
     """
 
     def __init__(self, side: int = 0) -> None:
         super().__init__()
         self.side = side
+        if not side:
+            self.whole = Whole()
 
     def forward(self, x: Tensor) -> Tensor:
         # An exported network is for large and small pictures alike; the local mean of a small one is that of the whole.
         known = not torch.compiler.is_compiling()
-        if not self.side or (known and self.side >= max(x.shape[-2:])):
+        if not self.side:
+            return self.whole(x.mean((-2, -1), keepdim=True))
+        if known and self.side >= max(x.shape[-2:]):
             return x.mean((-2, -1), keepdim=True)
         rows = x.permute(0, 2, 3, 1)  # channels last, for sums and look-ups of whole pixels
         return sliding_mean(sliding_mean(rows, self.side, 2), self.side, 1).permute(0, 3, 1, 2).to(x.dtype)
@@ -114,6 +120,7 @@ class Nafnet(nn.Module):
             minimum=multiple,
             padding="zeros",
             reach=None,
+            shared_reach=None if self.config.local else SHARED_REACH,
             bytes_per_pixel=44 * self.config.width,
         )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gir_cli.layouts.official import counts
 from gir_cli.layouts.promptir import PromptirConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.restormer import MULTIPLE
+from gir_cli.models.restormer import MULTIPLE, SHARED_REACH
 from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
+from gir_cli.models.whole import Stretched, Whole
 
 
 class Prompt(nn.Module):
@@ -25,11 +25,12 @@ class Prompt(nn.Module):
         self.prompt_param = nn.Parameter(torch.rand(1, length, outer, side, side))
         self.linear_layer = nn.Linear(width, length)
         self.conv3x3 = conv3(outer, outer, bias=False)
+        self.whole, self.stretched = Whole(), Stretched()
 
     def forward(self, x: Tensor) -> Tensor:
-        shares = torch.softmax(self.linear_layer(x.mean((-2, -1))), dim=1)
+        shares = self.whole(torch.softmax(self.linear_layer(x.mean((-2, -1))), dim=1))
         mixed = torch.einsum("nl,lchw->nchw", shares, self.prompt_param[0].to(shares.dtype))
-        return self.conv3x3(functional.interpolate(mixed, x.shape[-2:], mode="bilinear", align_corners=False))
+        return self.conv3x3(self.stretched(mixed, *x.shape[-2:]))
 
 
 @MODELS.add("promptir")
@@ -87,7 +88,12 @@ class Promptir(nn.Module):
     def description(self) -> Description:
         memory = 96 * self.config.width
         return Description(
-            self.config.channels, multiple=MULTIPLE, minimum=MULTIPLE, reach=None, bytes_per_pixel=memory
+            self.config.channels,
+            multiple=MULTIPLE,
+            minimum=MULTIPLE,
+            reach=None,
+            shared_reach=SHARED_REACH,
+            bytes_per_pixel=memory,
         )
 
     def forward(self, x: Tensor) -> Tensor:

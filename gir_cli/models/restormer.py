@@ -12,6 +12,7 @@ from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
 
 MULTIPLE = 8  # three halvings
+SHARED_REACH = 72  # pixels; farther, random networks of the published depth change nothing
 
 
 @MODELS.add("restormer")
@@ -63,7 +64,12 @@ class Restormer(nn.Module):
     def description(self) -> Description:
         memory = 80 * self.config.width
         return Description(
-            self.config.channels, multiple=MULTIPLE, minimum=MULTIPLE, reach=None, bytes_per_pixel=memory
+            self.config.channels,
+            multiple=MULTIPLE,
+            minimum=MULTIPLE,
+            reach=None,
+            shared_reach=SHARED_REACH,
+            bytes_per_pixel=memory,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gir_cli.models.blocks import ChannelNorm, ChannelScale, conv3
+from gir_cli.models.whole import Whole
 
 
 class Norm(nn.Module):
@@ -33,6 +34,7 @@ class ChannelAttention(nn.Module):
         self.qkv = nn.Conv2d(width, 3 * width, 1, bias=bias)
         self.qkv_dwconv = nn.Conv2d(3 * width, 3 * width, 3, padding=1, groups=3 * width, bias=bias)
         self.project_out = nn.Conv2d(width, width, 1, bias=bias)
+        self.whole = Whole()
 
     def forward(self, x: Tensor) -> Tensor:  # (N, width, H, W) -> same
         number, width, height, columns = x.shape
@@ -40,7 +42,7 @@ class ChannelAttention(nn.Module):
         query, key, value = tokens.unbind(1)
         query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
         shares = torch.softmax(query @ key.transpose(-2, -1) * self.temperature, dim=-1)
-        return self.project_out((shares @ value).reshape(x.shape))
+        return self.project_out((self.whole(shares) @ value).reshape(x.shape))
 
 
 class GatedFeedForward(nn.Module):

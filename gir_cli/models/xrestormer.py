@@ -21,6 +21,8 @@ from gir_cli.models.transposed import (
     Up,
 )
 
+SHARED_REACH = 22  # windows; farther, random networks of the published depth change next to nothing
+
 
 class RelativePosition(nn.Module):
     """What the place of a key beside a query adds to their product: a row and a column of learned vectors.
@@ -141,7 +143,15 @@ class Xrestormer(nn.Module):
         side = 8 * self.config.window
         multiple = side // math.gcd(side, scale)
         memory = 160 * self.config.width * scale**2
-        return Description(self.config.channels, scale, multiple, minimum=multiple, reach=None, bytes_per_pixel=memory)
+        return Description(
+            self.config.channels,
+            scale,
+            multiple,
+            minimum=multiple,
+            reach=None,
+            shared_reach=SHARED_REACH * self.config.window // scale,
+            bytes_per_pixel=memory,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.config.scale > 1:

@@ -1,0 +1,83 @@
+"""Ways to look at a picture: turned and mirrored, where a tile of it then lies, and a sample of all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gir_cli.models import Description
+from gir_cli.weights import extended
+
+PIECES = 8  # along each side of a sample
+SMALLEST_PIECE = 32
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A tile's extent along an axis of `size` pixels."""
+
+    start: int
+    stop: int
+    size: int
+
+    @classmethod
+    def all_of(cls, size: int) -> Ends:
+        """Return the extent of the whole axis."""
+        return cls(0, size, size)
+
+    def mirrored(self) -> Ends:
+        """Return the extent seen from the far end."""
+        return Ends(self.size - self.stop, self.size - self.start, self.size)
+
+    def shares(self, description: Description) -> tuple[float, float]:
+        """Return the extent as shares of the axis, both as the network takes them."""
+        size, extent = (extended(pixels, description) for pixels in (self.size, self.stop - self.start))
+        return self.start / size, (self.start + extent) / size
+
+
+@dataclass(frozen=True)
+class View:
+    """One of the 8 ways to look at a picture: mirrored or not, then turned by quarters against the clock."""
+
+    turns: int = 0
+    mirrored: bool = False
+
+    def of(self, pictures: np.ndarray) -> np.ndarray:
+        """Return pictures (N, H, W, 3) as they look from here."""
+        return np.rot90(pictures[:, :, ::-1] if self.mirrored else pictures, self.turns, (1, 2))
+
+    def back(self, seen: np.ndarray) -> np.ndarray:
+        """Return pictures that look as `seen` from here."""
+        pictures = np.rot90(seen, -self.turns, (1, 2))
+        return pictures[:, :, ::-1] if self.mirrored else pictures
+
+    def ends(self, rows: Ends, columns: Ends) -> tuple[Ends, Ends]:
+        """Return where a tile's rows and columns lie, seen from here."""
+        columns = columns.mirrored() if self.mirrored else columns
+        for _ in range(self.turns):
+            rows, columns = columns.mirrored(), rows
+        return rows, columns
+
+
+VIEWS = tuple(View(turns, mirrored) for turns in range(4) for mirrored in (False, True))
+
+
+def sample(picture: Any, side: int) -> np.ndarray:
+    """Return at most `side` by `side` pixels that stand for the whole of `picture`, as float32.
+
+    They are pieces from all over it, at full resolution: scaled down, a picture would lose the noise, blur or
+    compression that a network is to see.
+    """
+    rows, columns = (_pieces(size, side) for size in picture.shape[:2])
+    return np.concatenate([np.concatenate([picture[row, column] for column in columns], 1) for row in rows])
+
+
+def _pieces(size: int, side: int) -> list[slice]:
+    """Return pieces of `side` pixels in all, evenly spread over an axis of `size` pixels."""
+    if side >= size:
+        return [slice(0, size)]
+    piece = min(max(side // PIECES, SMALLEST_PIECE), side)
+    starts = np.linspace(0, size - piece, side // piece).astype(int).tolist()
+    return [slice(start, start + piece) for start in starts]
