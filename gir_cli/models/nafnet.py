@@ -12,12 +12,11 @@ from gir_cli.errors import UsageError
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ChannelNorm, conv3, exactly
 from gir_cli.models.official import Official, Shapes, blocks, counts, spelled
-from gir_cli.models.whole import Whole
+from gir_cli.models.whole import SHARED_REACH, Whole
 from gir_cli.params import Checked, Param
 
 DEEPEST = 8  # levels
 EPS = 1e-6  # of the normalisation
-SHARED_REACH = 96  # pixels; farther, random networks of the published depths change nothing
 GOPRO = "1-1-1-28"  # encoder of the deblurring networks, which are published for local pooling
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.official import Official, Shapes, counts, spelled, without
-from gir_cli.models.restormer import MULTIPLE, SHARED_REACH
+from gir_cli.models.restormer import MULTIPLE
 from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
-from gir_cli.models.whole import Stretched, Whole
+from gir_cli.models.whole import SHARED_REACH, Stretched, Whole
 from gir_cli.params import Checked, Param
 
 UNUSED = ("chnl_reduce1", "chnl_reduce2", "chnl_reduce3")

@@ -12,10 +12,10 @@ from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.official import Official, Shapes, counts
 from gir_cli.models.transposed import USUAL, Down, PatchEmbed, TransposedBlock, Up, channel_heads, shared_sizes
+from gir_cli.models.whole import SHARED_REACH
 from gir_cli.params import Checked, Param
 
 MULTIPLE = 8  # three halvings
-SHARED_REACH = 72  # pixels; farther, random networks of the published depth change nothing
 
 
 @dataclass(frozen=True)
