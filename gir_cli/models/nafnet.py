@@ -9,10 +9,9 @@ from gir_cli.layouts.nafnet import NafnetConfig
 from gir_cli.layouts.official import counts
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ChannelNorm, conv3, exactly
-from gir_cli.models.whole import Whole
+from gir_cli.models.whole import SHARED_REACH, Whole
 
 EPS = 1e-6  # of the normalisation
-SHARED_REACH = 96  # pixels; farther, random networks of the published depths change nothing
 
 
 def gate(x: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from gir_cli.layouts.official import counts
 from gir_cli.layouts.promptir import PromptirConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
-from gir_cli.models.restormer import MULTIPLE, SHARED_REACH
+from gir_cli.models.restormer import MULTIPLE
 from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
-from gir_cli.models.whole import Stretched, Whole
+from gir_cli.models.whole import SHARED_REACH, Stretched, Whole
 
 
 class Prompt(nn.Module):

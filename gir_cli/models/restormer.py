@@ -10,9 +10,9 @@ from gir_cli.layouts.restormer import RestormerConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import conv3, exactly
 from gir_cli.models.transposed import Down, PatchEmbed, TransposedBlock, Up
+from gir_cli.models.whole import SHARED_REACH
 
 MULTIPLE = 8  # three halvings
-SHARED_REACH = 72  # pixels; farther, random networks of the published depth change nothing
 
 
 @MODELS.add("restormer")

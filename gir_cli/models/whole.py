@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+SHARED_REACH = 96  # pixels; farther, random U-Nets of the published depths change nothing
+
 Found = Mapping[nn.Module, Tensor]
 
 

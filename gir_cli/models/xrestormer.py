@@ -21,7 +21,7 @@ from gir_cli.models.transposed import (
     Up,
 )
 
-SHARED_REACH = 22  # windows; farther, random networks of the published depth change next to nothing
+FELT = 22  # windows; farther, random networks of the published depth change next to nothing
 
 
 class RelativePosition(nn.Module):
@@ -149,7 +149,7 @@ class Xrestormer(nn.Module):
             multiple,
             minimum=multiple,
             reach=None,
-            shared_reach=SHARED_REACH * self.config.window // scale,
+            shared_reach=FELT * self.config.window // scale,
             bytes_per_pixel=memory,
         )
 
