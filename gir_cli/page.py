@@ -84,11 +84,14 @@ def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def bars(values: Mapping[str, Mapping[str, float]], names: Sequence[str], unit: str) -> str:
-    """Return a chart of `values`, a cluster for each key with a bar for each of `names`; infinities are left out."""
-    finite = [v for cluster in values.values() for v in cluster.values() if math.isfinite(v)]
-    step = _step(max([*finite, 0.0]) - min([*finite, 0.0]))
-    low, high = (step * end for end in (math.floor(min([*finite, 0.0]) / step), math.ceil(max([*finite, 0.0]) / step)))
+def bars(values: Mapping[str, Mapping[str, float]], names: Sequence[str], unit: str, full: float = 0.0) -> str:
+    """Return a chart of `values`, a cluster for each key with a bar for each of `names`; infinities are left out.
+
+    Its scale goes from 0 to `full` at least.
+    """
+    finite = [0.0, full, *(v for cluster in values.values() for v in cluster.values() if math.isfinite(v))]
+    step = _step(max(finite) - min(finite))
+    low, high = (step * end for end in (math.floor(min(finite) / step), math.ceil(max(finite) / step)))
     high = max(high, low + step)
     width, height, left, top = 880, 260, 50, 16
     across, scale = (width - left) / max(len(values), 1), height / (high - low)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,8 @@ def verdicts(rows: Iterable[Row], lines: Mapping[str, Line]) -> list[Verdict]:
     """Return a verdict per group, then over all, and per model, on the tasks for which there are `lines`.
 
     Intervals are over pictures, drawn again with replacement RESAMPLES times; tasks on equally many pictures
-    are taken to be on the same ones, and share the draw. The draws are the same each time.
+    are taken to be on the same ones, and share the draw. Lines move with the mean of the drawn inputs, for
+    pictures that are easy are so for the networks that made the lines, too. The draws are the same each time.
     """
     scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
@@ -73,19 +74,21 @@ def verdicts(rows: Iterable[Row], lines: Mapping[str, Line]) -> list[Verdict]:
             scores[row.group, row.model, row.task].append(row.scores[lines[row.task].metric])
     progress: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for (group, model, task), values in scores.items():
-        found = _progress(values, lines[task])
+        found = _progress(np.array(values), np.array(scores[group, "input", task]), lines[task])
         progress[group, model].append(found)
         progress["all", model].append(found)
     ordered = sorted(progress, key=lambda key: key[0] == "all")
     return [_verdict(group, model, np.stack(progress[group, model])) for group, model in ordered]
 
 
-def _progress(values: Sequence[float], line: Line) -> np.ndarray:
+def _progress(values: np.ndarray, inputs: np.ndarray, line: Line) -> np.ndarray:
     """Return (P - A) / (E - A), which is 0 at acceptance and 1 at excellence: (1 + RESAMPLES,), the first as it is."""
     count = len(values)
     drawn = stream("bootstrap", count).randint(0, count, (RESAMPLES, count))
+    with np.errstate(invalid="ignore"):  # perfect pictures that are left as they are
+        gains = np.where(values == inputs, 0, values - inputs)
     # The first is the mean as tables have it, so that a line made from equal scores is reached exactly.
-    means = np.array([np.mean(values), *np.array(values)[drawn].mean(1)])
+    means = np.array([values.mean(), *(inputs.mean() + gains[drawn].mean(1))])
     return (means - line.acceptance) / (line.excellence - line.acceptance)
 
 

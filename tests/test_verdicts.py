@@ -103,9 +103,11 @@ def test_shares_and_progress_are_as_by_hand():
 
 
 def test_intervals_are_over_pictures_and_the_same_each_time():
-    # Means of two draws from {25, 29}: under 26, at 27, or at 29 with 1/4, 1/2, 1/4.
-    a = found("m", "A", lines={"noise-2": LINES["noise-2"]})
+    # The input's 19 and the mean of two draws from the gains {7, 9}: 26, 27 or 28 with 1/4, 1/2, 1/4.
+    a = found("m", "A", lines={"noise-2": line("noise-2", 26.5, 28.0, ROWS)})
     assert (a.ar.low, a.ar.value, a.ar.high) == (0.0, 1.0, 1.0)
+    untouched = found("input", "A", lines={"noise-2": line("noise-2", 19.0, 28.0, ROWS)})
+    assert (untouched.ar.low, untouched.ar.value) == (1.0, 1.0), "lines move with the drawn inputs"
     many = rows_of({("A", "t"): {"input": [0.0] * 100, "m": list(np.random.RandomState(1).normal(30, 2, 100))}})
     one = found("m", "A", many, {"t": line("t", 29.0, 31.0, many)})
     mean, spread = np.mean([row.scores["psnr"] for row in many if row.model == "m"]), 2 / math.sqrt(100)

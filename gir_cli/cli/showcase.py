@@ -62,7 +62,7 @@ def _verdicts(scored: Scored) -> Iterator[str]:
         for verdict in scored.verdicts:
             shares[verdict.group][verdict.model] = getattr(verdict, name).value
         yield page.heading(name.upper(), level=3)
-        yield page.bars(shares, scored.models, "")
+        yield page.bars(shares, scored.models, "", full=1)
 
 
 def _plots(scored: Scored, metric: str) -> Iterator[str]:
