@@ -17,7 +17,7 @@ from gir_cli.data import mixture
 from gir_cli.evaluate import from_lines, means
 from gir_cli.suite import gir110
 from gir_cli.suite.lines import read_lines
-from gir_cli.weights import built, save
+from gir_cli.weights import built, load, save
 
 TINY = ["--images", "8", "--batch", "4", "--patches", "16", "--workers", "0", "--threads", "1"]
 
@@ -143,3 +143,13 @@ def test_what_is_needed_is_named(gir, tmp_path, lacking):
     done = gir("lines", *(word for flag, value in flags.items() if flag != lacking for word in (flag, value)))
     assert done.status == 2
     assert done.err.startswith("gir: --")
+
+
+def test_networks_made_before_there_was_a_setting_had_its_default(folders, lines):
+    path = folders / "lines/jpeg-1/acceptance/weights.safetensors"
+    kept, record = path.read_bytes(), records.record(path)
+    for settings, status in (({"fft": 0.5}, 2), ({}, 0)):
+        train = {name: value for name, value in record["train"].items() if name != "fft"} | settings
+        save(path, load(path).network.state_dict(), record | {"train": train})
+        assert lines("--tasks", "jpeg-1").status == status
+    path.write_bytes(kept)

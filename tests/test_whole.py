@@ -8,6 +8,7 @@ import torch
 from test_models import network
 
 from gir_cli import restore
+from gir_cli.errors import UsageError
 from gir_cli.models.whole import Place, Stretched, found, part, shared
 from gir_cli.restore import Restorer, Way
 from gir_cli.views import VIEWS, Ends, sample
@@ -99,6 +100,11 @@ def test_gray_tiles_of_a_coloured_picture_keep_to_its_channels(restorer, uneven,
     given[:, :250] = given[:, :250, 1:2]
     whole, tiled = (restorer("nafnet", channels=1, **way)(given) for way in ({"tile": "off"}, TILED))
     assert np.abs(tiled - whole).max() < 1e-5
+
+
+def test_a_model_whose_tiles_share_is_not_compiled(restorer):
+    with pytest.raises(UsageError, match="--compile is not for models whose tiles share"):
+        restorer("nafnet", compile=True)
 
 
 def test_low_precision_shares_too(restorer, uneven, exact):
