@@ -68,12 +68,14 @@ def trained(task: Task, making: Making, interrupted: Callable[[], bool] = lambda
 
 def _check_same(weights: Path, settings: Settings, digest: str, start: Path | None) -> None:
     record = records.record(weights)
+    if "train" not in record:
+        raise UsageError(f"{weights}: was not trained here; begin in another folder")
     # A network made before there was a setting had its default.
-    there = {**dataclasses.asdict(Settings()), **record["train"], "parents": record["parents"]}
+    there = {**dataclasses.asdict(Settings()), **record["train"], "parents": record.get("parents", [])}
     wanted = {"data_digest": digest, "parents": [records.digest(start)] if start else []}
     for name, value in {**dataclasses.asdict(settings), **wanted}.items():
-        if there[name] != value:
-            raise UsageError(f"{weights}: was made with {name}={there[name]}, not {value}; begin in another folder")
+        if there.get(name) != value:
+            raise UsageError(f"{weights}: was made with {name}={there.get(name)}, not {value}; begin in another folder")
 
 
 def made(task: AnyTask, making: Making, done: Iterable[Row] = ()) -> tuple[Line | None, list[Row]]:

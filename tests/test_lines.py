@@ -97,6 +97,18 @@ def test_a_run_goes_on_and_shards_may_share_a_folder(folders, lines):
     assert "was made with steps=2, not 3" in other.err
 
 
+def test_networks_made_before_there_was_a_setting_had_its_default(folders, lines):
+    path = folders / "lines/jpeg-1/acceptance/weights.safetensors"
+    kept, record = path.read_bytes(), records.record(path)
+    for settings, status in (({"fft": 0.5}, 2), ({}, 0)):
+        train = {name: value for name, value in record["train"].items() if name != "fft"} | settings
+        save(path, load(path).network.state_dict(), record | {"train": train})
+        assert lines("--tasks", "jpeg-1").status == status
+    save(path, load(path).network.state_dict(), {name: record[name] for name in ("model", "config")})
+    assert "was not trained here" in lines("--tasks", "jpeg-1").err
+    path.write_bytes(kept)
+
+
 def test_a_real_task_with_references_has_the_best_specialist_of_all_in_group_a(folders, lines, photograph):
     for part, values in (("lq", photograph[:64, :64] // 2), ("gt", photograph[:64, :64])):
         place = folders / "real/noise_cc" / part
@@ -143,13 +155,3 @@ def test_what_is_needed_is_named(gir, tmp_path, lacking):
     done = gir("lines", *(word for flag, value in flags.items() if flag != lacking for word in (flag, value)))
     assert done.status == 2
     assert done.err.startswith("gir: --")
-
-
-def test_networks_made_before_there_was_a_setting_had_its_default(folders, lines):
-    path = folders / "lines/jpeg-1/acceptance/weights.safetensors"
-    kept, record = path.read_bytes(), records.record(path)
-    for settings, status in (({"fft": 0.5}, 2), ({}, 0)):
-        train = {name: value for name, value in record["train"].items() if name != "fft"} | settings
-        save(path, load(path).network.state_dict(), record | {"train": train})
-        assert lines("--tasks", "jpeg-1").status == status
-    path.write_bytes(kept)
