@@ -263,6 +263,7 @@ class Pipeline:
 
 
 PICTURE = 627  # mean side of the pictures that tasks are made for, 768×512
+SCENE = 256  # side from which on a crop is taken for a scene of its own, with all of the ramp of haze
 
 
 def in_crops(chain: Iterable[Step], side: int) -> Chain:
@@ -273,7 +274,7 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
     """
     share = min(side / PICTURE, 1.0)
     met = {"holes": share, "scratch": share, "drops": share**2}
-    span = min(1.0, side / 448)
+    span = min(1.0, side / SCENE)
 
     def seen(part: Step) -> Step:
         if part.name in met:
@@ -285,8 +286,9 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
     return tuple(seen(part) for part in chain)
 
 
-#: How often the trained types come beside each other: what most photographs suffer from most often.
-COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 2.0, "down": 1.5, "haze": 0.5, "dark": 0.5}
+#: How often the trained types come beside each other: what most photographs suffer from most often. Rain
+#: and bands are rare, for a network that meets them often takes fence posts and window bars for them.
+COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "rain": 0.7, "holes": 0.3}
 
 
 def gir_steps(height: int, width: int) -> Chain:
@@ -297,12 +299,12 @@ def gir_steps(height: int, width: int) -> Chain:
     """
     side = math.sqrt(height * width)
     few, many = (max(low, min(high, round(high * side / PICTURE))) for low, high in ((0, 1), (1, 10)))
-    span = min(1.0, side / 448)
-    haze = "beta=0..1.8@weak,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
+    span = min(1.0, side / SCENE)
+    haze = "beta=0..1.8,airlight=0.8..1" + (f",top=0..{1 - span:.3g},span={span:.3g}" if span < 1 else "")
     return parse(
         "rain:density=0..0.0012@weak,length=15..35,width=0.7..1.1,strength=0.4..0.7 "
-        f"haze:{haze} dark:gamma=1..2.8@weak motion:length=0..21@weak blur:sigma=0..3@weak "
-        "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=10..95 "
+        f"haze:{haze} dark:gamma=1..2.8 motion:length=0..21@weak blur:sigma=0..3@weak "
+        "down:factor=1..4@weak noise:sigma=0..50@weak shot:peak=4000..60@log jpeg:quality=10..95@weak "
         f"holes:count={few}..{many},width=1..10"
     )
 
@@ -316,7 +318,7 @@ def _multi(height: int, width: int) -> Distribution:
 
 
 def _common(steps: Chain, counts: tuple[float, ...]) -> Mixture:
-    return Mixture(steps, counts, clean=0.05, weights=tuple(COMMON.get(step.name, 1.0) for step in steps))
+    return Mixture(steps, counts, clean=0.15, weights=tuple(COMMON.get(step.name, 1.0) for step in steps))
 
 
 def _real_esrgan(height: int, width: int) -> Distribution:

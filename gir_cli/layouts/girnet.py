@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from gir_cli.layouts import LAYOUTS, Layout
-from gir_cli.layouts.shapes import Shapes, conv, deconv, repeated, together
+from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
 
 
@@ -20,6 +20,7 @@ class GirnetConfig(Layout):
     growth: Annotated[float, Param("factor of channels from level to level", 1, 4)] = 2.0
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
+    glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -35,7 +36,18 @@ class GirnetConfig(Layout):
             | self._blocks("up_blocks", widths[:-1])
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
+            | (inside("glance", self._glance()) if self.glance else {})
             | conv("head", widths[0], 12)
+        )
+
+    def _glance(self) -> Shapes:
+        width, inner = self.glance, self.widths[-1]
+        return (
+            conv("look", inner + 5, width, 1)
+            | repeated("blocks", 3, conv("widen", width, width) | conv("narrow", width, width))
+            | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
+            | conv("hint", width, inner, 1)
+            | conv("tone", width, 9)
         )
 
     def _blocks(self, name: str, widths: list[int]) -> Shapes:

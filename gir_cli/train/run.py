@@ -22,6 +22,7 @@ from gir_cli.layouts import read_settings
 from gir_cli.models import Description
 from gir_cli.train import state
 from gir_cli.train.distributed import ALONE, Ranks, total
+from gir_cli.train.growth import grow
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
 from gir_cli.train.settings import Settings, address, averaging, probabilities, sides
@@ -147,11 +148,14 @@ class Run:
         return model.network.to(self.device)
 
     def start_from(self, path: Path) -> None:
-        """Take the weights of file `path` as the start."""
+        """Take the weights of file `path`, of a network of the same kind and no larger, as the start."""
         model = load(path)
-        if model.record["model"] != self.settings.model or model.record["config"] != config_of(self.network):
-            raise UsageError(f"{path}: is a {model.record['model']} of another configuration than this run's")
-        self.network.load_state_dict(model.network.state_dict())
+        if model.record["model"] != self.settings.model:
+            raise UsageError(f"{path}: is a {model.record['model']}, and this run's network a {self.settings.model}")
+        try:
+            grow(self.network, model.network.state_dict())
+        except UsageError as error:
+            raise UsageError(f"{path}: is no {self.settings.model} that can become this run's: {error}") from None
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.parents = [*self.parents, model.digest]
 

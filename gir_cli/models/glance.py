@@ -1,0 +1,72 @@
+"""What girnet sees of the whole picture: the statistics of a grid of cells, and the tone that they call for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gir_cli.models.blocks import ResidualBlock
+from gir_cli.models.whole import Stretched, Whole
+
+CELLS = 16  # along each side of the picture, whatever its size
+DARKEST = 1 / 1020  # a quarter of an 8-bit level, below which the exponent sees no difference
+CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jump from step to step
+
+
+def means(maps: Tensor, cells: int = CELLS) -> Tensor:
+    """Return the means of maps (N, C, h, w) over a grid of `cells` by `cells`; cells may cover parts of pixels."""
+    rows, columns = (_shares(size, cells, maps) for size in maps.shape[-2:])
+    return rows @ maps.float() @ columns.mT
+
+
+def _shares(size: int, cells: int, like: Tensor) -> Tensor:
+    """Return (cells, size): what each position along an axis counts for the mean of each cell."""
+    width = size / cells
+    first = torch.arange(cells, device=like.device)[:, None] * width
+    position = torch.arange(size, device=like.device)[None]
+    covered = torch.minimum(first + width, position + 1) - torch.maximum(first, position)
+    return covered.clamp(min=0).float() / width
+
+
+class Glance(nn.Module):
+    """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to hints.
+
+    Returns `hints` (N, inner, h, w) to be added to the features, and the `tone` (N, 9, H, W) that the picture
+    is to be given. Cells know where they lie, for haze is thicker at the top, and learn of the whole.
+    A new one hints nothing, and its tone changes nothing.
+    """
+
+    def __init__(self, inner: int, width: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(2 + 3 + inner, width, 1)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
+        self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
+        self.hint = nn.Conv2d(width, inner, 1)
+        self.tone = nn.Conv2d(width, 9, 3, padding=1)
+        self.whole, self.stretched = Whole(), Stretched()
+        for layer in (*self.gather, self.hint, self.tone):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(features.device.type, enabled=False):
+            seen = self.whole(torch.cat((means(picture), means(features)), 1))
+            line = torch.linspace(-1, 1, CELLS, device=seen.device)
+            place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
+            cells = self.look(torch.cat((place.expand(len(seen), -1, -1, -1), seen), 1))
+            for block, gather in zip(self.blocks, self.gather, strict=True):
+                cells = block(cells)
+                cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
+            hints = self.stretched(self.hint(cells), *features.shape[-2:])
+            return hints, self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
+
+
+def toned(picture: Tensor, tone: Tensor) -> Tensor:
+    """Return `picture` (N, 3, H, W) with `tone` (N, 9, H, W): an exponent, a gain and an offset for each channel.
+
+    In the order in which darkness (an exponent) and, before it, haze (a mixture with grey) are undone.
+    """
+    exponent, gain, offset = tone.chunk(3, 1)
+    bright = picture.clamp(min=DARKEST)
+    lifted = picture + bright * torch.expm1(torch.log(bright) * torch.expm1(exponent))
+    return lifted + gain * lifted + offset
