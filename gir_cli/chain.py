@@ -288,7 +288,7 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
 
 #: How often the trained types come beside each other: what most photographs suffer from most often. Rain
 #: and bands are rare, for a network that meets them often takes fence posts and window bars for them.
-COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "rain": 0.7, "holes": 0.3}
+COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "haze": 1.5, "dark": 1.5, "rain": 0.8, "holes": 0.4}
 
 
 def gir_steps(height: int, width: int) -> Chain:
