@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gir_cli.errors import UsageError
+from gir_cli.models.whole import Stretched, Whole
 
 
 def device_of(name: str) -> torch.device:
@@ -86,7 +87,14 @@ def place_channels_last(network: nn.Module) -> None:
 
 
 def compile_in_place(network: nn.Module) -> None:
-    """Have `network` compiled when it is first called, and once more for other sizes; UsageError if it cannot be."""
+    """Have `network` compiled when it is first called, and once more for other sizes; UsageError if it cannot be.
+
+    Layers that take something of the whole picture are left as they are: compiled code would pass over the
+    hooks by which tiles share it.
+    """
+    for layer in network.modules():
+        if any(isinstance(part, (Whole, Stretched)) for part in layer.children()):
+            layer.forward = torch.compiler.disable(layer.forward)
     compiled = torch.compile(network.forward)
 
     def forward(*given: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ WIDE_BAND = 64  # of models that see more than tiles can overlap by, whose tiles
 LARGEST_TILE = 2048
 LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
+SAMPLE = 1024  # side of what stands for the whole of a picture, where a tile is for memory's sake alone
 LARGE = 1 << 24  # pixels from which on a picture needs the memory that others leave to the next
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
@@ -308,7 +309,8 @@ class Restorer:
         """
         if not self._shares or not self.tile:
             return []
-        samples = self._clipped(turn(np.stack([sample(source, self.tile) for source in sources])))
+        side = self.tile if self._sees_all else min(self.tile, SAMPLE)
+        samples = self._clipped(turn(np.stack([sample(source, side) for source in sources])))
         wholes: list[Found] = []
         for view in self._views:
             with found(self.model.network) as quantities:
@@ -445,7 +447,5 @@ def _check_usable(description: Description, path: Path, way: Way) -> None:
     """Raise UsageError if pictures cannot be given to the model, or it has no use for what is told."""
     if description.channels not in (1, 3):
         raise UsageError(f"{path}: takes {description.channels} channels at once; pictures have 1 or 3")
-    if way.compile and description.shared_reach is not None:  # compiled code passes over the hooks that share it
-        raise UsageError(f"{path}: --compile is not for models whose tiles share what they take of the whole picture")
     if way.noise_level is not None and not description.noise_level:
         raise UsageError(f"--noise-level={way.noise_level:g}: this model is blind; it is not told the noise")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
+from gir_cli.models.glance import CELLS, means, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
 SMALL = {
@@ -148,6 +152,28 @@ def test_works_on_gray(name):
 def test_a_new_girnet_is_the_identity():
     batch = torch.rand(1, 3, 32, 32)
     assert torch.equal(built("girnet", {"width": 8})(batch), batch)
+
+
+def test_a_new_girnet_that_looks_at_the_whole_is_the_identity_too():
+    batch = torch.rand(1, 3, 32, 32)
+    assert torch.equal(built("girnet", {"width": 8, "glance": 8})(batch), batch)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (5, 7), (33, 50)])
+def test_a_glance_takes_the_means_of_equal_cells(height, width):
+    maps = torch.rand(1, 2, height, width, dtype=torch.float64)
+    fine = maps.repeat_interleave(CELLS, 2).repeat_interleave(CELLS, 3)
+    assert (means(maps) - functional.avg_pool2d(fine, (height, width))).abs().max() < 1e-6
+
+
+def test_tone_undoes_darkness_after_haze():
+    scene = torch.rand(1, 3, 8, 8) * 0.8 + 0.1
+    seen = (0.4 * scene + 0.6 * 0.9) ** 2
+    exponent, gain, offset = torch.full((3, 1, 3, 8, 8), 0.0)
+    exponent += math.log(1 / 2)
+    gain += 1 / 0.4 - 1
+    offset -= 0.6 * 0.9 / 0.4
+    assert (toned(seen, torch.cat((exponent, gain, offset), 1)) - scene).abs().max() < 1e-5
 
 
 def test_bf16_stays_near_fp32():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from test_models import network
 
 from gir_cli import restore
-from gir_cli.errors import UsageError
 from gir_cli.models.whole import Place, Stretched, found, part, shared
 from gir_cli.restore import Restorer, Way
 from gir_cli.views import VIEWS, Ends, sample
@@ -104,9 +105,13 @@ def test_gray_tiles_of_a_coloured_picture_keep_to_its_channels(restorer, uneven,
     assert np.abs(tiled - whole).max() < 1e-5
 
 
-def test_a_model_whose_tiles_share_is_not_compiled(restorer):
-    with pytest.raises(UsageError, match="--compile is not for models whose tiles share"):
-        restorer("nafnet", compile=True)
+@pytest.mark.skipif(not shutil.which("c++"), reason="there is no compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_compiled_a_network_shares_too(restorer, uneven, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    plain = restorer("girnet", **TILED)(uneven)
+    assert np.abs(restorer("girnet", compile=True, **TILED)(uneven) - plain).max() < 1e-4
+    assert list((tmp_path / "cache").iterdir())
 
 
 def test_low_precision_shares_too(restorer, uneven, exact):

@@ -21,11 +21,12 @@ def means(maps: Tensor, cells: int = CELLS) -> Tensor:
 
 def _shares(size: int, cells: int, like: Tensor) -> Tensor:
     """Return (cells, size): what each position along an axis counts for the mean of each cell."""
-    width = size / cells
-    first = torch.arange(cells, device=like.device)[:, None] * width
-    position = torch.arange(size, device=like.device)[None]
-    covered = torch.minimum(first + width, position + 1) - torch.maximum(first, position)
-    return covered.clamp(min=0).float() / width
+    # In units of 1 / (size · cells) of the axis, which are whole for both.
+    cell = torch.arange(cells, device=like.device)[:, None] * size
+    position = torch.arange(size, device=like.device)[None] * cells
+    covered = torch.minimum(cell + size, position + cells) - torch.maximum(cell, position)
+    shares = covered.clamp(min=0).float()
+    return shares / shares.sum(1, keepdim=True)
 
 
 class Glance(nn.Module):
@@ -53,7 +54,7 @@ class Glance(nn.Module):
             seen = self.whole(torch.cat((means(picture), means(features)), 1))
             line = torch.linspace(-1, 1, CELLS, device=seen.device)
             place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
-            cells = self.look(torch.cat((place.expand(len(seen), -1, -1, -1), seen), 1))
+            cells = self.look(torch.cat((place.expand(seen.shape[0], -1, -1, -1), seen), 1))
             for block, gather in zip(self.blocks, self.gather, strict=True):
                 cells = block(cells)
                 cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
