@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-DEFAULT_MODEL = "gir-small"
+DEFAULT_MODEL = "gir"
 
 
 def weights_places() -> list[Path]:
