@@ -53,7 +53,7 @@ class Training(Checked):
     mode: Annotated[str | None, Param("training distribution: " + ", ".join([*PRESETS, "single:TASK"]))] = None
     chain: Annotated[str | None, Param("train on this chain instead, as 'noise:sigma=0..50'")] = None
     name: Annotated[str | None, Param("name in the weights' record; the run folder's if not given")] = None
-    start: Annotated[str | None, Param("weights file to begin from")] = None
+    start: Annotated[str | None, Param("weights file to begin from, of a network of the same kind, no larger")] = None
     time: Annotated[str | None, Param("length of the whole run, as 90s, 25m or 8h, instead of --steps")] = None
     stop_after: Annotated[str | None, Param("end this slice after so long; status 75, run again to go on")] = None
     device: Annotated[str, Param("auto, cpu, cuda, cuda:N or mps")] = "auto"
