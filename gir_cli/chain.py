@@ -287,9 +287,8 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
 
 
 #: How often the trained types come beside each other: what most photographs suffer from most often. Bands
-#: are rare, for a network that meets them often takes window bars for them, and so is what changes tones: one
-#: that meets haze often finds it in any pale picture.
-COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "haze": 0.6, "dark": 0.7, "holes": 0.5}
+#: and haze are rare: networks that met them often found them in clear pictures, in window bars, in pale ones.
+COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "rain": 1.5, "haze": 0.8, "dark": 1.2, "holes": 0.7}
 
 
 def gir_steps(height: int, width: int) -> Chain:
@@ -319,7 +318,7 @@ def _multi(height: int, width: int) -> Distribution:
 
 
 def _common(steps: Chain, counts: tuple[float, ...]) -> Mixture:
-    return Mixture(steps, counts, clean=0.3, weights=tuple(COMMON.get(step.name, 1.0) for step in steps))
+    return Mixture(steps, counts, clean=0.05, weights=tuple(COMMON.get(step.name, 1.0) for step in steps))
 
 
 def _real_esrgan(height: int, width: int) -> Distribution:

@@ -37,6 +37,7 @@ from gir_cli.rng import Rng, below, quick_stream, seed_of
 from gir_cli.suite import task_called
 
 HELD_OUT = 32  # one photograph in so many is kept for validation
+UNTOUCHED = 0.3  # share of clean pictures in a preset's mixture; with 0.15, clear ones were changed too often
 
 
 def photographs_in(folders: Iterable[Path]) -> list[Path]:
@@ -203,12 +204,14 @@ def mixture(distribution: str, side: int, counts: tuple[float, ...] = ()) -> Dis
     """Return what `distribution` draws for side × side crops: a preset's name, single:TASK, or a chain's text.
 
     `counts[k]` is the probability of k + 1 steps of a chain; all act if there are none. Others know their own.
+    More of a preset mixture's pictures stay clean than where it is drawn from by `gir degrade --random`.
     """
     kind, _, name = distribution.partition(":")
     if counts and (distribution in PRESETS or kind == "single"):
         raise UsageError(f"--counts is for a --chain; {distribution} has its own")
     if distribution in PRESETS:
-        return preset(distribution, side, side)
+        found = preset(distribution, side, side)
+        return replace(found, clean=UNTOUCHED) if isinstance(found, Mixture) else found
     if kind == "single":
         return all_of(in_crops(parse(task_called(name).chain), side))
     chain = parse(distribution)

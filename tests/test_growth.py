@@ -10,14 +10,14 @@ from gir_cli.errors import UsageError
 from gir_cli.train.growth import grow
 from gir_cli.weights import built
 
-LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "glance": 8}
+LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "glance": 8, "trust": 1}
 
 
 @pytest.mark.parametrize("glance", [0, 8])
 def test_a_larger_girnet_gives_what_the_smaller_gave(glance):
     smaller = network("girnet", levels=3, glance=glance)
     larger = built("girnet", LARGER)
-    grow(larger, smaller.state_dict())
+    grow(larger, smaller)
     batch = torch.rand(2, 3, 32, 48)
     with torch.no_grad():
         wanted, found = smaller(batch), larger(batch)
@@ -27,14 +27,14 @@ def test_a_larger_girnet_gives_what_the_smaller_gave(glance):
 
 def test_what_it_has_more_of_learns():
     larger = built("girnet", LARGER)
-    grow(larger, network("girnet", levels=3).state_dict())
+    grow(larger, network("girnet", levels=3))
     larger(torch.rand(1, 3, 32, 32)).square().mean().backward()
     assert larger.head.weight.grad[:, 8:].abs().min() > 0
 
 
 def test_one_of_the_same_sizes_gets_the_same_tensors():
     first, second = network("girnet"), network("girnet", seed=2)
-    grow(second, first.state_dict())
+    grow(second, first)
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
 
 
@@ -47,4 +47,16 @@ def test_one_of_the_same_sizes_gets_the_same_tensors():
 )
 def test_one_that_is_larger_is_refused(smaller, said):
     with pytest.raises(UsageError, match=said):
-        grow(built("girnet", SMALL["girnet"]), network("girnet", **smaller).state_dict())
+        grow(built("girnet", SMALL["girnet"]), network("girnet", **smaller))
+
+
+@pytest.mark.parametrize(
+    ("name", "larger"),
+    [
+        ("restormer", {"width": 8}),  # features are normalised together
+        ("girnet", {"levels": 3}),  # the new level is not the identity
+    ],
+)
+def test_one_that_would_not_do_the_same_is_refused(name, larger):
+    with pytest.raises(UsageError, match="does not give the same"):
+        grow(network(name, seed=2, **larger), network(name))

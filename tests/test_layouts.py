@@ -27,7 +27,12 @@ def variants(**settings):
 TRANSPOSED = [*variants(norm=["with-bias", "bias-free"], bias=["no", "yes"]), {"factor": 2.0, "channels": 1}]
 TRANSPOSED += [{"width": 6, "heads": "2-3-4-6", "blocks": "2-1-3-1", "refinement": 2}, {"refinement": 0}]
 VARIANTS = {
-    "girnet": [*variants(levels=[1, 3, 6], blocks=[1, 2]), {"width": 13, "growth": 1.3, "levels": 4}, {"glance": 6}],
+    "girnet": [
+        *variants(levels=[1, 3, 6], blocks=[1, 2]),
+        {"width": 13, "growth": 1.3, "levels": 4},
+        {"glance": 6},
+        {"glance": 6, "trust": 1},
+    ],
     "srresnet": variants(scale=[1, 2, 3, 4], channels=[1, 3]),
     "rrdbnet": [*variants(scale=[1, 2, 4, 8]), {"scale": 2, "unshuffle": 2}, {"scale": 1, "unshuffle": 4, "growth": 3}],
     "dncnn": variants(depth=[2, 5], channels=[1, 3]),

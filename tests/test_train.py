@@ -16,10 +16,12 @@ import torch
 from classifiers import defined_features, random_classifier
 from pictures import encoded
 
+from gir_cli.chain import preset
 from gir_cli.data import DeviceSamples, Samples, Sources, batches, mixture, open_pairs, open_photographs
 from gir_cli.errors import GirError, InputError, Unfinished, UsageError, WeightsError
 from gir_cli.features import read_features
 from gir_cli.image import decode
+from gir_cli.rng import stream
 from gir_cli.train import state
 from gir_cli.train.loop import train
 from gir_cli.train.losses import fft, loss, perceptual
@@ -153,6 +155,15 @@ def test_a_chain_is_a_distribution_in_which_every_step_acts():
     assert [[step.name for step in drawn.draw(rng)] for _ in range(5)] == [["noise", "jpeg"]] * 5
 
 
+def test_training_leaves_more_pictures_clean_than_the_preset_it_draws_from():
+    def share_of_clean(distribution):
+        rng = stream("clean")
+        return np.mean([not distribution.draw(rng) for _ in range(2000)])
+
+    assert share_of_clean(mixture("gir", 64)) == pytest.approx(0.3, abs=0.05)
+    assert share_of_clean(preset("gir", 64, 64)) == pytest.approx(0.05, abs=0.02)
+
+
 def test_real_pairs_are_cut_at_one_place(tmp_path, photograph):
     place = write_pairs(tmp_path / "pairs", photograph, lambda pixels: 255 - pixels)
     samples = Samples(None, "gir", 0, pairs=open_pairs([place], tmp_path / "cache", 32))
@@ -283,10 +294,11 @@ def test_orthogonalised_updates_have_singular_values_near_one():
 
 
 def test_muon_is_for_hidden_kernels_only():
-    network = built("girnet", {"width": 8, "levels": 2, "blocks": 1})
+    network = built("girnet", {"width": 8, "levels": 2, "blocks": 1, "glance": 8, "trust": 1})
     hidden = {name for name, _ in network.named_parameters() if is_hidden(name, network)}
     assert "stem.weight" not in hidden
     assert "head.weight" not in hidden
+    assert not {"glance.tone.weight", "glance.trust.weight"} & hidden
     assert "down_blocks.0.0.widen.weight" in hidden
     assert not any(name.endswith("bias") for name in hidden)
 

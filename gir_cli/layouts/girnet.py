@@ -21,6 +21,7 @@ class GirnetConfig(Layout):
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
     glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
+    trust: Annotated[int, Param("1 for that branch to weigh the residual as well", 0, 1)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -48,6 +49,7 @@ class GirnetConfig(Layout):
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
             | conv("hint", width, inner, 1)
             | conv("tone", width, 9)
+            | (conv("trust", width, 1) if self.trust else {})
         )
 
     def _blocks(self, name: str, widths: list[int]) -> Shapes:

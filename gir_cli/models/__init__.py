@@ -23,11 +23,12 @@ class Description:
 
     `channels` is what it takes. `multiple` divides height and width of what it takes, which is
     extended by `padding` at right and bottom, or, where it must be `square`, on all sides. `reach`
-    is how many pixels around a point can influence it, None where that is the whole picture or more
-    than tiles could overlap. `shared_reach` is how many still do where tiles share what is taken of
-    the whole picture (models/whole.py), None where nothing is. `noise_level` says that it takes the
-    noise's standard deviation as a second argument. `bytes_per_pixel` is an estimate of the memory a
-    forward pass takes in fp32 for a pixel of the input, which the tile size is chosen by.
+    is how many pixels around a point can influence it, beside what tiles share; None where that is
+    the whole picture or more than tiles could overlap. `shared_reach` is how many still do where tiles
+    share what is taken of the whole picture (models/whole.py), None where nothing is. `noise_level`
+    says that it takes the noise's standard deviation as a second argument. `bytes_per_pixel` is an
+    estimate of the memory a forward pass takes in fp32 for a pixel of the input, which the tile size
+    is chosen by.
     """
 
     channels: int = 3

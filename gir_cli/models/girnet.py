@@ -26,7 +26,12 @@ class Girnet(nn.Module):
     """
 
     Config = GirnetConfig
-    outer = ("stem.weight", "glance.tone.weight", "head.weight")  # kernels that touch the picture
+    outer = (
+        "stem.weight",
+        "glance.tone.weight",
+        "glance.trust.weight",
+        "head.weight",
+    )  # kernels that touch the picture
 
     def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
         super().__init__()
@@ -38,7 +43,7 @@ class Girnet(nn.Module):
         steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
-        self.glance = Glance(widths[-1], config.glance) if config.glance else None
+        self.glance = Glance(widths[-1], config.glance, bool(config.trust)) if config.glance else None
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -69,12 +74,14 @@ class Girnet(nn.Module):
             skips.append(features)
             features = down(features)
         if self.glance:
-            hints, tone = self.glance(features, x)
+            hints, tone, trust = self.glance(features, x)
             features = features + hints
         features = self.down_blocks[-1](features)
         for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             features = blocks(up(features) + skips.pop())
         with torch.autocast(x.device.type, enabled=False):
             residual = self.head(features.to(self.head.weight.dtype))
-            restored = x + functional.pixel_shuffle(residual, 2)
-            return toned(restored, tone) if self.glance else restored
+            residual = functional.pixel_shuffle(residual, 2)
+            if not self.glance:
+                return x + residual
+            return toned(x + (residual if trust is None else trust * residual), tone)

@@ -1,4 +1,4 @@
-"""What girnet sees of the whole picture: the statistics of a grid of cells, and the tone that they call for."""
+"""What girnet sees of the whole picture: the statistics of a grid of cells, and what they call for."""
 
 from __future__ import annotations
 
@@ -32,24 +32,27 @@ def _shares(size: int, cells: int, like: Tensor) -> Tensor:
 class Glance(nn.Module):
     """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to hints.
 
-    Returns `hints` (N, inner, h, w) to be added to the features, and the `tone` (N, 9, H, W) that the picture
-    is to be given. Cells know where they lie, for haze is thicker at the top, and learn of the whole.
-    A new one hints nothing, and its tone changes nothing.
+    After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place of colours.
+    Returns `hints` (N, inner, h, w) to be added to the features, the `tone` (N, 9, H, W) that the picture is to
+    be given, and the `trust` (N, 1, H, W) in 0..2 that the residual deserves, or None: a bead is no hole where
+    nothing else is damaged. Cells know where they lie, for haze is thicker at the top, and learn of the whole.
+    A new one hints nothing, its tone changes nothing, and it trusts the residual as it is.
     """
 
-    def __init__(self, inner: int, width: int) -> None:
+    def __init__(self, inner: int, width: int, trust: bool) -> None:
         super().__init__()
         self.look = nn.Conv2d(2 + 3 + inner, width, 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
         self.hint = nn.Conv2d(width, inner, 1)
         self.tone = nn.Conv2d(width, 9, 3, padding=1)
+        self.trust = nn.Conv2d(width, 1, 3, padding=1) if trust else None
         self.whole, self.stretched = Whole(), Stretched()
-        for layer in (*self.gather, self.hint, self.tone):
+        for layer in filter(None, (*self.gather, self.hint, self.tone, self.trust)):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         with torch.autocast(features.device.type, enabled=False):
             seen = self.whole(torch.cat((means(picture), means(features)), 1))
             line = torch.linspace(-1, 1, CELLS, device=seen.device)
@@ -59,7 +62,10 @@ class Glance(nn.Module):
                 cells = block(cells)
                 cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
             hints = self.stretched(self.hint(cells), *features.shape[-2:])
-            return hints, self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
+            tone = self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
+            if not self.trust:
+                return hints, tone, None
+            return hints, tone, 2 * torch.sigmoid(self.stretched(self.trust(cells), *picture.shape[-2:]))
 
 
 def toned(picture: Tensor, tone: Tensor) -> Tensor:

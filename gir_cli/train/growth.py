@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gir_cli.errors import UsageError
 
+SAME = 1e-4  # of the largest value: how far the larger network's result may be from the smaller one's
 
-def grow(network: nn.Module, smaller: Mapping[str, Tensor]) -> None:
+
+def grow(network: nn.Module, smaller: nn.Module) -> None:
     """Put the tensors of a `smaller` network of the same kind into `network`, which is new.
 
     They take the first channels of each layer. These take nothing from channels that are only in `network`,
-    whose own weights stay as they were; where layers that are only in it are the identity, as new residual
-    blocks are, it gives the same as the smaller one. UsageError if `smaller` has something that does not fit.
+    whose own weights stay as they were. UsageError if `smaller` has something that does not fit, or if `network`
+    then gives anything else than it, as where features are normalised together or layers are not the identity.
     """
-    tensors = network.state_dict()
-    if beyond := sorted(smaller.keys() - tensors.keys()):
+    tensors, given = network.state_dict(), smaller.state_dict()
+    if beyond := sorted(given.keys() - tensors.keys()):
         raise UsageError(f"'{beyond[0]}' is nowhere in this run's network")
     transposed = {f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)}
     with torch.no_grad():
-        for name, value in smaller.items():
+        for name, value in given.items():
             tensor = tensors[name]
             if value.ndim != tensor.ndim or any(a > b for a, b in zip(value.shape, tensor.shape, strict=True)):
                 raise UsageError(f"'{name}' of shape {list(value.shape)} does not fit in {list(tensor.shape)}")
@@ -31,3 +31,15 @@ def grow(network: nn.Module, smaller: Mapping[str, Tensor]) -> None:
                 value = value.transpose(0, 1) if name in transposed else value
                 tensor[: len(value)] = 0  # what the first channels take of others
             tensor[tuple(slice(side) for side in value.shape)] = value
+        _check_same(network, smaller)
+
+
+def _check_same(network: nn.Module, smaller: nn.Module) -> None:
+    """Raise UsageError unless both give the same of a random picture."""
+    multiple = network.description.multiple
+    side = -(-max(64, network.description.minimum) // multiple) * multiple
+    like = next(network.parameters())
+    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like.device)
+    there, here = smaller.to(like.device)(picture), network(picture)
+    if not (there - here).abs().max() <= SAME * there.abs().max():
+        raise UsageError("with its weights, this run's network does not give the same")

@@ -153,9 +153,9 @@ class Run:
         if model.record["model"] != self.settings.model:
             raise UsageError(f"{path}: is a {model.record['model']}, and this run's network a {self.settings.model}")
         try:
-            grow(self.network, model.network.state_dict())
+            grow(self.network, model.network)
         except UsageError as error:
-            raise UsageError(f"{path}: is no {self.settings.model} that can become this run's: {error}") from None
+            raise UsageError(f"{path}: is no {self.settings.model} that can become this run's ({error})") from None
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.parents = [*self.parents, model.digest]
 

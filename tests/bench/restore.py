@@ -5,7 +5,7 @@ beside a script that loads everything and runs the network once over the whole p
 out. Then start-up: a 512 × 512 picture from a process's start to its end, over `import torch` and the
 forward pass. For the first two models then a folder of JPEG and one of PNG files of about a megapixel:
 the time of `gir restore` from its start to its end over that of the restorer alone, which nothing is
-read or written beside. Models are gir-small, and with random weights girnet, srresnet and nafnet at
+read or written beside. Models are gir and gir-small, and with random weights girnet, srresnet and nafnet at
 their usual sizes. On a machine that is not idle, processor seconds (--processor) are the fairer measure.
 """
 
@@ -138,7 +138,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--photographs", type=int, default=200)
     parser.add_argument("--processor", action="store_true")
-    parser.add_argument("names", nargs="*", metavar="NAME", default=["gir-small", "girnet", "srresnet", "nafnet"])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", default=["gir", "gir-small", "girnet", "srresnet", "nafnet"]
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
