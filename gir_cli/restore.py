@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -79,6 +82,11 @@ class Span:
     share: np.ndarray
 
 
+def least_tile(overlap: int, multiple: int = 1) -> int:
+    """Return the side of the smallest tiles that get on: in smaller steps, most would be done over and over."""
+    return overlap + -(-max(overlap // 4, 1) // multiple) * multiple
+
+
 def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAND) -> list[Span]:
     """Return the tiles along an axis of `size` pixels.
 
@@ -88,9 +96,8 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAN
     """
     if tile >= size:
         return [Span(0, size, np.ones(size, np.float32))]
-    # Wide enough for the overlap and one step of the grid, or the tiles would never get on.
-    step = max((tile - overlap) // multiple, 1) * multiple
-    tile = max(tile, overlap + step)
+    tile = max(tile, least_tile(overlap, multiple))
+    step = (tile - overlap) // multiple * multiple
     starts = list(range(0, max(size - tile, 0) + step, step))
     extents = [(start, min(start + tile, size)) for start in starts if start == 0 or start + overlap < size]
     edges = [(extents[i + 1][0] + extents[i][1]) / 2 for i in range(len(extents) - 1)]
@@ -127,6 +134,8 @@ class Restorer:
         keep_freed_memory()
         self.way, self.checks = way, checks
         self.redone: set[int] = set()
+        self.mates = 1
+        self.dismissed = False
         self.device = device_of(way.device)
         use_threads(way.threads)
         path = Path(path)
@@ -165,7 +174,7 @@ class Restorer:
             "model": self.name,
             "device": str(self.device),
             "precision": str(self.precision).removeprefix("torch."),
-            "tile": self.tile,
+            "tile": self._tile,
         }
 
     def told(self, pixels: Pixels) -> dict[str, Any]:
@@ -202,6 +211,11 @@ class Restorer:
         if isinstance(self.way.tile, str):
             return None
         return self.way.tile or self._affordable()
+
+    @property
+    def _tile(self) -> int | None:
+        """The side of the tiles, which get on even where `tile` is little else than overlap."""
+        return self.tile and max(self.tile, least_tile(self.overlap, self.model.description.multiple))
 
     @property
     def _shares(self) -> bool:
@@ -342,9 +356,9 @@ class Restorer:
         restored += original
 
     def _spans(self, size: int) -> list[Span]:
-        tile, multiple = self.tile or size, self.model.description.multiple
+        tile, multiple = self._tile or size, self.model.description.multiple
         if self.way.tta:  # seen from the far end, too, tiles lie on the network's own grid
-            tile -= (tile - size) % multiple
+            tile += (size - tile) % multiple
         band = WIDE_BAND if self._sees_all and not self._shares else BAND
         return spans(size, tile, self.overlap, multiple, band)
 
@@ -384,6 +398,8 @@ class Restorer:
 
     def _run(self, tiles: np.ndarray, sigmas: list[float] | None, *, apart: bool = False) -> np.ndarray:
         """Return tiles restored; in fp32 those that are not finite in low precision, of which `redone` then tells."""
+        if self.dismissed:
+            raise GirError("interrupted")
         restored = self._network(tiles, sigmas, self.precision, apart)
         failed = _not_finite(restored)
         if failed and self.precision != torch.float32:
@@ -434,13 +450,61 @@ class Restorer:
 
     def _affordable(self) -> int:
         """Return the largest tile of which a quarter of free memory holds one forward pass."""
-        memory = free_memory(self.device) / 4
+        memory = free_memory(self.device) / 4 / self.mates
         if self.device.type == "cpu" and not self._sees_all:  # the model's own figure is for fp32
             memory = min(memory, LARGEST_FORWARD * 4 / self.precision.itemsize)
         side = int((memory / self.model.description.bytes_per_pixel) ** 0.5)
         multiple = max(self.model.description.multiple, 8)
         side = (side if self._sees_all else min(side, LARGEST_TILE)) // multiple * multiple
         return max(side, SMALLEST_TILE)
+
+
+class Crew:
+    """A restorer and, on CPUs, twins of it that share its weights, `most` in all, each with its share of the threads.
+
+    Pictures restored beside each other, by few threads each, are done sooner than one after the other by all:
+    threads need not wait for each other, nor for what is done by one of them.
+    """
+
+    def __init__(self, restorer: Restorer, most: int) -> None:
+        self.first, self.threads = restorer, torch.get_num_threads()
+        alone = restorer.device.type != "cpu" or restorer.way.compile
+        count = 1 if alone else min(most, self.threads)
+        self.all = [restorer, *(_twin(restorer) for _ in range(count - 1))]
+        self.idle: SimpleQueue[Restorer] = SimpleQueue()
+        for one in self.all:
+            one.mates = count
+            self.idle.put(one)
+
+    @contextmanager
+    def one(self, pixels: int) -> Iterator[Restorer]:
+        """Yield one that is idle, for a picture of so many `pixels`, waiting for it; a large picture gets all threads.
+
+        Nothing else should be under way beside a large picture.
+        """
+        restorer = self.idle.get()
+        try:
+            if len(self.all) > 1:  # operations take the number of the thread that calls them
+                use_threads(self.threads if pixels >= LARGE else self.threads // len(self.all))
+            yield restorer
+        finally:
+            self.idle.put(restorer)
+
+    def dismiss(self) -> None:
+        """Have those at work stop at their next tile, with a GirError."""
+        for one in self.all:
+            one.dismissed = True
+
+
+def _twin(restorer: Restorer) -> Restorer:
+    """Return a restorer that shares all tensors with `restorer`, and no layer, for tiles hang hooks on these."""
+    _ = restorer.precision  # is found out once for all
+    network = restorer.model.network
+    kept = {id(tensor): tensor for tensor in itertools.chain(network.parameters(), network.buffers())}
+    twin = copy.copy(restorer)
+    twin.model = replace(restorer.model, network=copy.deepcopy(network, kept))
+    twin.redone = set()
+    return twin
 
 
 def _check_usable(description: Description, path: Path, way: Way) -> None:

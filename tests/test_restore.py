@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from gir_cli import provenance
 from gir_cli.errors import GirError, UsageError
 from gir_cli.image import Levels
 from gir_cli.models import Description
-from gir_cli.restore import BAND, WIDE_BAND, Restorer, Way, spans
+from gir_cli.restore import BAND, LARGE, WIDE_BAND, Crew, Restorer, Way, spans
 from gir_cli.weights import Model, built, config_of, save
 
 CONFIG = {"width": 8, "levels": 2, "blocks": 1}
@@ -53,6 +54,19 @@ def test_shares_of_tiles_sum_to_one_and_cut_edges_count_for_nothing(size, tile, 
     if overlap > 2 * BAND:
         for span in found:
             assert span.start == 0 or span.share[: overlap // 2 - BAND].max() == 0
+
+
+def test_tiles_that_are_little_else_than_overlap_are_larger_and_it_is_said(gir, tmp_path, photograph, weights):
+    assert max(span.start for span in spans(1000, 64, 200, multiple=8)) == 784  # in steps of 56
+    assert spans(1000, 300, 200, multiple=8)[1].start == 96
+    path = tmp_path / "in.png"
+    path.write_bytes(encoded(photograph))
+    done = gir("restore", "-m", weights, "--tile", "16", path, "-o", tmp_path / "out.png")
+    assert "tiles of 16 pixels would be little else than overlap; they have" in done.err
+    done = gir("restore", "--json", "-m", weights, "--tile", "16", path, "-o", tmp_path / "again.png")
+    assert json.loads(done.out.splitlines()[0])["tile"] > 16
+    done = gir("restore", "-m", weights, "--tile", "200", path, "-o", tmp_path / "usual.png")
+    assert (done.status, done.err) == (0, "")
 
 
 @pytest.mark.parametrize("size", [(200, 311), (97, 640), (129, 128)])
@@ -345,6 +359,58 @@ def test_small_files_of_one_size_go_together_and_come_out_as_alone(gir, tmp_path
     for path in sorted((tmp_path / "out").iterdir()):
         alone = decoded(gir("restore", "-m", weights, folder / path.name).out)
         assert np.abs(decoded(path.read_bytes()).astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("tile", ["auto", "96"])
+def test_files_restored_beside_each_other_come_out_in_order_and_as_alone(gir, tmp_path, photograph, weights, tile):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02}.png").write_bytes(encoded(photograph[number:, : 384 - 9 * number]))
+    (folder / "05.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    run = ["restore", "-m", weights, "--precision", "fp32", "--tile", tile, "--threads", 3]
+    done = gir(*run, "--json", folder, "-o", tmp_path / "out")
+    assert done.status == 1
+    *told, summary = map(json.loads, done.out.splitlines())
+    assert [Path(line["input"]).name for line in told] == [f"{number:02}.png" for number in range(12)]
+    assert summary == {"summary": {"done": 11, "failed": 1, "skipped": 0}}
+    for path in sorted((tmp_path / "out").iterdir()):
+        alone = decoded(gir(*run, folder / path.name).out)
+        assert np.abs(decoded(path.read_bytes()).astype(int) - alone).max() <= 1
+
+
+def test_a_crew_shares_its_weights_and_no_layers(weights):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        crew = Crew(Restorer(weights, Way(device="cpu")), 2)
+        first, second = (one.model.network for one in crew.all)
+        assert not set(first.modules()) & set(second.modules())
+        pairs = zip(first.parameters(), second.parameters(), strict=True)
+        assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
+        with crew.one(LARGE):
+            assert torch.get_num_threads() == 3
+        with crew.one(100), crew.one(100):
+            assert torch.get_num_threads() == 1
+            assert crew.idle.empty()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_one_of_a_crew_that_is_dismissed_stops_at_its_next_tile(weights, pixels):
+    crew = Crew(Restorer(weights, Way(device="cpu", tile=96)), 2)
+    crew.dismiss()
+    with crew.one(100) as restorer, pytest.raises(GirError, match="interrupted"):
+        restorer(pixels)
+
+
+def test_wrong_weights_end_a_run_over_many_files(gir, tmp_path, photograph):
+    for number in range(9):
+        (tmp_path / f"{number}.png").write_bytes(encoded(photograph))
+    (tmp_path / "wrong.safetensors").write_bytes(b"none")
+    done = gir("restore", "-m", tmp_path / "wrong.safetensors", *tmp_path.glob("*.png"), "-o", tmp_path / "out")
+    assert (done.status, len(done.err.splitlines())) == (3, 1)
+    assert "wrong.safetensors" in done.err
 
 
 def test_several_devices_share_out_the_files(process, gir, tmp_path, photograph, weights):

@@ -20,13 +20,15 @@ def ordered(
     workers: int = 1,
     weight: Callable[[Given], int] = lambda thing: 0,
     most: int = 0,
+    halt: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Given, Made | GirError]]:
     """Yield (thing, work(thing)) for each of `given`, in its order, worked on by `workers` threads.
 
     A GirError that `work` raises is yielded in the result's place; anything else is raised. At most
     twice as many things as workers are under way, and while there are several, they weigh no more than
     `most`: so memory grows neither with their number nor with their size. `given` is drawn from in the
-    calling thread: a stage between two `ordered` calls runs there, beside both.
+    calling thread: a stage between two `ordered` calls runs there, beside both. `halt` is called before
+    the threads are waited for at the end, to have those stop whose results are no longer wanted.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="gir")
     under_way: deque[tuple[Given, Future, int]] = deque()
@@ -41,6 +43,7 @@ def ordered(
         while under_way:
             yield _outcome(*under_way.popleft())
     finally:
+        halt()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

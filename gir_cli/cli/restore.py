@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gir_cli import provenance, records
-from gir_cli.batch import STDIN, Item, Placing
+from gir_cli.batch import STDIN, Item, Placing, ordered
 from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
 from gir_cli.cli.places import DEFAULT_MODEL, cache, weights_places
@@ -24,9 +25,12 @@ from gir_cli.image import Image, Saving, check_size, named, room
 from gir_cli.params import Checked, Param, params_of
 
 if TYPE_CHECKING:
-    from gir_cli.restore import Restorer
+    from gir_cli.restore import Crew, Restorer
 
 TOGETHER = 1 << 18  # pixels of small images that go through the model as one batch
+BESIDE = 1 << 24  # pixels of images that are restored beside each other
+MOST = 4  # restorers beside each other, for each needs memory of its own
+FEW = 8  # files: with fewer, cores that are idle while the last one is restored cost more than is won
 
 EPILOG = """Examples:
 
@@ -87,7 +91,7 @@ def restore(
     batch = Batch(placing, saving, running, suffix=".restored", since=weights.stat().st_mtime)
     stages = [Restoration(one, saving, weights, cache() / "checks") for one in _for_each_device(restoring)]
     if len(stages) == 1:
-        return batch.run(list(operands or ()), lambda work, items: work.between(items, stages[0]))
+        return batch.run(list(operands or ()), lambda work, items: work.between(items, stages[0].over(items)))
     from gir_cli.cli.processes import shared_out
 
     return batch.run(list(operands or ()), lambda work, items: shared_out(work, _of_files(items), stages))
@@ -121,44 +125,64 @@ def _tile(text: str) -> int | Literal["off"] | None:
 
 @dataclass(frozen=True)
 class Restoration:
-    """The stage that restores: jobs in, results out. `checks` is where the restorer keeps what it found out."""
+    """The stage that restores: jobs in, results out. `checks` is where restorers keep what they found out.
+
+    `most` is how many of them work beside each other.
+    """
 
     restoring: Restoring
     saving: Saving
     weights: Path
     checks: Path
+    most: int = 1
+
+    def over(self, items: Sequence[Item]) -> Restoration:
+        """Return the stage for `items`: several are restored at a time, but for frames, which come when they come."""
+        apart = len(items) >= FEW and not any(item.source == STDIN for item in items)
+        return replace(self, most=min(MOST, self.restoring.threads or os.cpu_count() or 1)) if apart else self
 
     def __call__(self, decoded: Jobs) -> Iterator[tuple[Item, Result | GirError]]:
         with ThreadPoolExecutor(1) as beside:  # torch is imported while the first images are read
             loading = beside.submit(self._loaded)
-            for group in alike(decoded):
-                yield from self._acted(group, loading)
+            groups = alike(decoded)
+            if self.most == 1:
+                for group in groups:
+                    yield from self._acted(group, loading)
+                return
+            acted, halt = partial(self._acted, loading=loading), partial(_dismiss, loading)
+            for _, done in ordered(acted, groups, workers=self.most, weight=_pixels, most=BESIDE, halt=halt):
+                if isinstance(done, GirError):  # of the command or the weights, and so of all
+                    raise done
+                yield from done
 
-    def _loaded(self) -> Restorer:
-        from gir_cli.restore import Restorer, Way
+    def _loaded(self) -> Crew:
+        from gir_cli.restore import Crew, Restorer, Way
 
         asked = {
             field.name: getattr(self.restoring, field.name)
             for field in fields(Way)
             if field.name in params_of(Restoring)
         }
-        return Restorer(self.weights, Way(**asked | {"tile": _tile(self.restoring.tile)}), self.checks)
+        way = Way(**asked | {"tile": _tile(self.restoring.tile)})
+        return Crew(Restorer(self.weights, way, self.checks), self.most)
 
     def _acted(
-        self, group: list[tuple[Item, Job | GirError]], loading: Future[Restorer]
-    ) -> Iterator[tuple[Item, Result | GirError]]:
+        self, group: list[tuple[Item, Job | GirError]], loading: Future[Crew]
+    ) -> list[tuple[Item, Result | GirError]]:
         items, jobs = zip(*group, strict=True)
         if items[0].skipped or isinstance(jobs[0], GirError):
-            yield items[0], jobs[0] if isinstance(jobs[0], GirError) else Result(items[0], [])
-            return
-        done = tried(lambda jobs: self._results(jobs, loading.result()), jobs)
+            return [(items[0], jobs[0] if isinstance(jobs[0], GirError) else Result(items[0], []))]
+        done = tried(lambda jobs: self._results_of_one(jobs, loading.result(), _pixels(group)), jobs)
         if not isinstance(done, GirError):
-            yield from zip(items, done, strict=True)
-        elif len(group) == 1:
-            yield items[0], done
-        else:  # one of them spoils it for all; alone, each tells
-            for pair in group:
-                yield from self._acted([pair], loading)
+            return list(zip(items, done, strict=True))
+        if len(group) == 1:
+            return [(items[0], done)]
+        # One of them spoils it for all; alone, each tells.
+        return [outcome for pair in group for outcome in self._acted([pair], loading)]
+
+    def _results_of_one(self, jobs: Sequence[Job], crew: Crew, pixels: int) -> list[Result]:
+        with crew.one(pixels) as restorer:
+            return self._results(jobs, restorer)
 
     def _results(self, jobs: Sequence[Job], restorer: Restorer) -> list[Result]:
         """Return what comes of `jobs`: one of any number of pages, or several of one page and one size."""
@@ -209,6 +233,11 @@ class Restoration:
         return provenance.record(job.digest, options=options, model=restorer.name, weights=restorer.digest)
 
 
+def _dismiss(loading: Future[Crew]) -> None:
+    if loading.done() and not loading.exception():
+        loading.result().dismiss()
+
+
 def alike(decoded: Jobs) -> Iterator[list[tuple[Item, Job | GirError]]]:
     """Yield small files of one size, one after the other, together, and all else alone, in order.
 
@@ -218,6 +247,12 @@ def alike(decoded: Jobs) -> Iterator[list[tuple[Item, Job | GirError]]]:
         most = TOGETHER // size[0] // size[1] if size else 1
         while group := list(itertools.islice(run, most)):
             yield group
+
+
+def _pixels(group: list[tuple[Item, Job | GirError]]) -> int:
+    """Return how many pixels the pages of a group have."""
+    jobs = (job for _, job in group if isinstance(job, Job))
+    return sum(page.width * page.height for job in jobs for page in job.pages)
 
 
 def _size(item: Item, job: Job | GirError) -> tuple[int, int] | None:
@@ -233,5 +268,8 @@ def _notes(restorer: Restorer, told: dict[str, Any]) -> Iterator[str]:
     record = restorer.model.record
     if "origin" in record:
         yield f"{record['model']} weights that others published; terms of their code: {record['license']}"
+    asked, tile = restorer.way.tile, restorer.facts["tile"]
+    if isinstance(asked, int) and tile > asked:
+        yield f"tiles of {asked} pixels would be little else than overlap; they have {tile}"
     if told.get("noise_estimated"):
         yield f"noise level estimated as {told['noise_level']:g}; --noise-level would say it"
