@@ -95,12 +95,19 @@ class Photographs:
         first, height, width = self.places[index]
         return self._values[first : first + 3 * height * width].reshape(height, width, 3)
 
-    def crop(self, rng: Rng, side: int) -> np.ndarray:
-        """Return a random square of a random photograph in a random one of its 8 orientations."""
+    def crop(self, rng: Rng, side: int, zoom: float = 1.0) -> np.ndarray:
+        """Return a random square of a random photograph in a random one of its 8 orientations.
+
+        It shows up to `zoom` times as much, reduced to `side` by the mean over areas, where there is as much.
+        """
         photograph = self[below(rng, len(self))]
         height, width = photograph.shape[:2]
-        top, left = below(rng, height - side + 1), below(rng, width - side + 1)
-        square = photograph[top : top + side, left : left + side]
+        most = min(zoom, height / side, width / side)
+        seen = round(side * rng.uniform(1, most)) if most > 1 else side
+        top, left = below(rng, height - seen + 1), below(rng, width - seen + 1)
+        square = photograph[top : top + seen, left : left + seen]
+        if seen > side:
+            square = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
         turned = np.rot90(square, below(rng, 4))
         return np.ascontiguousarray(turned[:, ::-1] if rng.uniform() < 0.5 else turned)
 
@@ -229,7 +236,7 @@ class Samples(Dataset):
 
     A batch is (worse, clean), two uint8 tensors (N, 3, side, side). `role` separates the streams
     of training and validation. A share of the samples is cut from real `pairs`, if there are any; all
-    where there are no photographs beside them.
+    where there are no photographs beside them. Photographs, not pairs, are shown reduced by up to `zoom`.
     """
 
     photographs: Photographs | None
@@ -239,11 +246,12 @@ class Samples(Dataset):
     pairs: Pairs | None = None
     pairs_share: float = 0.5
     counts: tuple[float, ...] = ()
+    zoom: float = 1.0
 
     def drawn(self, index: int, side: int) -> tuple[np.ndarray, list[Operator], Rng]:
         """Return what sample `index` is made of: clean uint8 (side, side, 3), its operators, and their stream."""
         rng = quick_stream(self.seed, self.role, index)
-        clean = self.photographs.crop(rng, side)
+        clean = self.photographs.crop(rng, side, self.zoom)
         return clean, draw(mixture(self.distribution, side, self.counts).draw(rng), rng), rng
 
     def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -289,12 +297,12 @@ class Sources:
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def samples(
-        self, distribution: str, seed: int, pairs_share: float = 0.5, counts: tuple[float, ...] = ()
+        self, distribution: str, seed: int, pairs_share: float = 0.5, counts: tuple[float, ...] = (), zoom: float = 1.0
     ) -> tuple[Samples, Samples]:
         """Return (training samples, validation samples); they share no picture unless there is only one."""
         kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
         return tuple(
-            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts)
+            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, zoom)
             for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
         )
 

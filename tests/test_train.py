@@ -116,6 +116,19 @@ def test_a_sample_depends_on_seed_and_index_alone(photographs):
     assert not torch.equal(worse, other)
 
 
+def test_zoomed_patches_show_more_of_a_photograph_reduced_by_means(tmp_path):
+    ramp = np.tile(np.arange(0, 240, 2, dtype=np.uint8)[:, None, None], (1, 120, 3))  # of 120x120
+    (tmp_path / "ramp.png").write_bytes(encoded(ramp))
+    photographs = open_photographs([tmp_path], tmp_path / "cache", 32)
+    spans = {}
+    for zoom in (1.0, 2.0, 16.0):
+        samples = Samples(photographs, "noise:sigma=0", 0, zoom=zoom)
+        spans[zoom] = [int(np.ptp(samples.sample(index, 32)[1])) for index in range(100)]
+    assert set(spans[1.0]) == {62}
+    assert 62 <= min(spans[2.0]) < max(spans[2.0]) <= 126
+    assert 220 < max(spans[16.0]) <= 238  # as much as there is
+
+
 def test_workers_make_the_batches_of_one_process(photographs):
     samples = Samples(photographs, "gir", 0)
     addresses = [(4 * step, 4, 16) for step in range(6)]
