@@ -153,6 +153,7 @@ def _held(form: Format) -> str:
     depths = [{"8": "8 bits", "16": f"{form.bits} bits", "float": "32-bit floats"}[depth] for depth in form.depths]
     channels = ["gray"] * form.gray + ["RGB"] + ["gray with alpha"] * form.gray_alpha + ["RGB with alpha"] * form.alpha
     metadata = [name.upper() for name in ("icc", "exif", "xmp") if getattr(form, name)]
+    metadata += ["pixels per inch"] * form.density
     lossless = {"always": "lossless", "never": "lossy"}.get(form.lossless, f"lossless at quality {form.lossless}")
     parts = [
         ", ".join(depths),

@@ -475,3 +475,34 @@ def test_a_header_tells_size_and_depth(name):
     image = decode(saved(PIL.fromarray(data.astronaut()[:40, :57]), "PNG"))
     found = read_header(encode(image, name).data)
     assert (found.format, found.width, found.height) == (name, 57, 40)
+
+
+# ---- pixels per inch
+
+
+@pytest.mark.parametrize("source", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("target", ["PNG", "JPEG", "TIFF"])
+def test_the_density_of_a_scan_is_kept(photo, source, target):
+    image = decode(saved(PIL.fromarray(photo), source, dpi=(300, 600)))
+    written = PIL.open(io.BytesIO(encode(image, target.lower()).data))
+    assert written.info["dpi"] == pytest.approx((300, 600), abs=0.01)
+
+
+def test_the_density_turns_with_the_picture_and_is_stripped_with_the_rest(photo):
+    exif = PIL.Exif()
+    exif[0x112] = 6
+    blob = saved(PIL.fromarray(photo), "JPEG", exif=exif, dpi=(300, 600))
+    assert decode(blob).density == pytest.approx((600 / 0.0254, 300 / 0.0254))
+    assert decode(blob, orient=False).density == pytest.approx((300 / 0.0254, 600 / 0.0254))
+    bare = PIL.open(io.BytesIO(encode(decode(blob), "png", Saving(metadata="strip")).data))
+    assert "dpi" not in bare.info
+
+
+def test_a_density_that_cannot_be_is_none(photo):
+    data = bytearray(saved(PIL.fromarray(photo), "JPEG", dpi=(300, 300)))
+    data[14:18] = bytes(4)
+    assert decode(bytes(data)).density is None
+    assert decode(saved(PIL.fromarray(photo), "PNG")).density is None
+    assert decode(saved(PIL.fromarray(photo), "TIFF")).density is None
+    centimetres = saved(PIL.fromarray(photo), "TIFF", x_resolution=50.0, y_resolution=50.0, resolution_unit="cm")
+    assert decode(centimetres).density == pytest.approx((5000, 5000))

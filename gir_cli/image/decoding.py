@@ -51,7 +51,7 @@ def decode_all(data: bytes, *, max_pixels: int = MAX_PIXELS, orient: bool = True
 def _image(samples: Samples, header: Header, orient: bool) -> Image:
     metadata, values = samples.metadata, samples.values
     if orient:
-        metadata, values = upright(metadata), turned(values, samples.turned)
+        metadata, values = upright(metadata, samples.turned), turned(values, samples.turned)
     gray, alpha = values.shape[2] < 3, None
     if values.shape[2] in (2, 4):
         alpha = np.ascontiguousarray(_floats(values[:, :, -1], samples.white))
@@ -67,6 +67,7 @@ def _image(samples: Samples, header: Header, orient: bool) -> Image:
         lossless=header.lossless,
         record=metadata.record,
         notes=samples.notes,
+        density=metadata.density,
     )
 
 

@@ -202,6 +202,7 @@ def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: st
         icc=image.icc if color else None,
         exif=without_thumbnail(image.exif) if keep and image.exif else None,
         xmp=image.xmp if keep else None,
+        density=image.density if keep else None,
     )
     notes = []
     space, kind = icc_space(wanted.icc or b""), "gray" if gray else "RGB"
@@ -213,6 +214,7 @@ def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: st
         exif=wanted.exif if form.exif else None,
         xmp=wanted.xmp if form.xmp else None,
         record=record if form.record else None,
+        density=wanted.density if form.density else None,
     )
     if form.name == "jpeg":
         held = codec(form).room_for(held)

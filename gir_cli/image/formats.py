@@ -34,6 +34,7 @@ class Format:
     exif: bool = False
     xmp: bool = False
     record: bool = False
+    density: bool = False
     pages: bool = False
     quality: int | None = None
     lossless: str = "always"
@@ -57,9 +58,10 @@ class Format:
 
 _ALL = (
     Format("png", "Portable Network Graphics", ("png", "apng"), rb"\x89PNG\r\n\x1a\n",
-           depths=("8", "16"), alpha=True, gray_alpha=True, icc=True, exif=True, xmp=True, record=True, compress=True),
+           depths=("8", "16"), alpha=True, gray_alpha=True, icc=True, exif=True, xmp=True, record=True, density=True,
+           compress=True),
     Format("jpeg", "JPEG", ("jpg", "jpeg", "jpe", "jfif"), rb"\xff\xd8\xff",
-           icc=True, exif=True, xmp=True, record=True, quality=95, lossless="never", sides=(1, 65500)),
+           icc=True, exif=True, xmp=True, record=True, density=True, quality=95, lossless="never", sides=(1, 65500)),
     Format("webp", "WebP", ("webp",), rb"RIFF....WEBP",
            gray=False, alpha=True, icc=True, exif=True, xmp=True, record=True,
            quality=95, lossless="100", sides=(1, 16383)),
@@ -68,7 +70,7 @@ _ALL = (
            quality=90, lossless="100", sides=(1, 65536)),
     Format("tiff", "Tagged Image File Format", ("tif", "tiff"), rb"II[\x2a\x2b]\x00|MM\x00[\x2a\x2b]",
            depths=("8", "16", "float"), alpha=True, gray_alpha=True, icc=True, exif=True, xmp=True, record=True,
-           pages=True, compress=True),
+           density=True, pages=True, compress=True),
     Format("jp2", "JPEG 2000", ("jp2", "j2k", "jpx", "j2c"), rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
            depths=("8", "16"), alpha=True, icc=True, exif=True, xmp=True, record=True,
            quality=100, lossless="100", sides=(32, 1 << 20)),

@@ -12,9 +12,10 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image import opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
+from gir_cli.image.metadata import INCHES, Metadata, bare_exif, density_of, packet, without_record
 from gir_cli.image.samples import Options, Samples, whole
 
+_JFIF = b"JFIF\0"
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
@@ -22,6 +23,7 @@ _LARGEST = 65533  # bytes a segment holds beside its length
 _MOST_SCANS = 500  # more is no photograph but an attack on the decoder's time
 _APP0, _APP1, _APP2, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _SOS, _EOI = 0xDA, 0xD9
+_UNITS = {1: INCHES, 2: 100.0}  # of JFIF's density, to the metre
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -67,7 +69,7 @@ def read(data: bytes, header: Header) -> Samples:
     metadata = _metadata(parts)
     notes = ("CMYK is converted to RGB, without its profile",) if header.channels == 4 else ()
     if header.channels == 4:
-        metadata = Metadata(None, metadata.exif, metadata.xmp, metadata.record)
+        metadata = replace(metadata, icc=None)
     return whole(values, metadata, notes)
 
 
@@ -80,18 +82,20 @@ def _joined(parts: Iterable[tuple]) -> bytes:
 
 
 def _metadata(parts: list[tuple[int, bytes, int]]) -> Metadata:
-    exif = xmp = None
+    exif = xmp = density = None
     profile: dict[int, bytes] = {}
     for marker, body, _ in parts:
         if marker == _APP1 and body.startswith(b"Exif\0"):
             exif = exif or bare_exif(body)
+        elif marker == _APP0 and body.startswith(_JFIF) and len(body) >= 12 and body[7] in _UNITS:
+            density = density_of(*struct.unpack_from(">HH", body, 8), _UNITS[body[7]])
         elif marker == _APP1 and body.startswith(_XMP):
             xmp = xmp or body[len(_XMP) :]
         elif marker == _APP2 and body.startswith(_ICC) and len(body) > 14:
             profile[body[12]] = body[14:]
     icc = b"".join(profile[number] for number in sorted(profile)) or None
     xmp, record = without_record(xmp)
-    return Metadata(icc, exif, xmp, record)
+    return Metadata(icc, exif, xmp, record, density)
 
 
 def write(values: np.ndarray, options: Options) -> bytes:
@@ -104,6 +108,9 @@ def write(values: np.ndarray, options: Options) -> bytes:
     ]
     data = opencv.pack(".jpg", values, params)
     start = 4 + struct.unpack_from(">H", data, 4)[0] if data[3] == _APP0 else 2  # EXIF and ICC follow JFIF
+    if options.metadata.density and data[6:11] == _JFIF:
+        inches = (min(max(round(pixels / INCHES), 1), 65535) for pixels in options.metadata.density)
+        data = data[:13] + struct.pack(">BHH", 1, *inches) + data[18:]
     return data[:start] + _joined(_segments_of(options.metadata)) + data[start:]
 
 
@@ -126,4 +133,4 @@ def room_for(metadata: Metadata) -> Metadata:
     record = metadata.record if len(packet(replace(metadata, xmp=xmp)) or b"") <= room else None
     exif = metadata.exif if len(metadata.exif or b"") <= _LARGEST - len(_EXIF) else None
     icc = metadata.icc if len(metadata.icc or b"") <= 255 * (_LARGEST - 14) else None
-    return Metadata(icc, exif, xmp, record)
+    return Metadata(icc, exif, xmp, record, metadata.density)

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass, replace
 
 NAMESPACE = "https://gir.invalid/record/1.0/"
+INCHES = 1 / 0.0254  # to the metre
 _EXIF_ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))[1-8]")
 _XMP_ENTRY = '<rdf:Description rdf:about="" xmlns:gir="' + NAMESPACE + '"><gir:record>{}</gir:record></rdf:Description>'
@@ -24,13 +25,21 @@ class Metadata:
     """Blobs carried from file to file.
 
     `exif` is the TIFF structure alone ('II*' or 'MM*' first), without any container's prefix;
-    `xmp` the UTF-8 packet; `record` the provenance record's text.
+    `xmp` the UTF-8 packet; `record` the provenance record's text. `density` is how many pixels a metre of
+    the original has, across and down, as scanners note it.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     record: str | None = None
+    density: tuple[float, float] | None = None
+
+
+def density_of(across: float, down: float, metre: float) -> tuple[float, float] | None:
+    """Return the density of so many pixels for a length that `metre` of make a metre; None if it is none."""
+    found = across * metre, down * metre
+    return found if all(0 < pixels < 1e9 for pixels in found) else None
 
 
 def bare_exif(blob: bytes | None) -> bytes | None:
@@ -65,8 +74,8 @@ def orientation(exif: bytes | None) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def upright(metadata: Metadata) -> Metadata:
-    """Return `metadata` with every orientation it tells set to 1, in place, so that nothing else moves."""
+def upright(metadata: Metadata, turned: int) -> Metadata:
+    """Return `metadata` of a picture that was `turned`, with every orientation it tells set to 1, in place."""
     exif, xmp = metadata.exif, metadata.xmp
     found = _orientation_at(exif) if exif else None
     if exif and found:
@@ -74,7 +83,10 @@ def upright(metadata: Metadata) -> Metadata:
         exif = exif[:offset] + struct.pack(order + "H", 1) + exif[offset + 2 :]
     if xmp:
         xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    return replace(metadata, exif=exif, xmp=xmp)
+    density = metadata.density
+    if density and turned > 4:  # lines have become columns
+        density = density[::-1]
+    return replace(metadata, exif=exif, xmp=xmp, density=density)
 
 
 def without_thumbnail(exif: bytes) -> bytes:

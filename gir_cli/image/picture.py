@@ -20,7 +20,8 @@ class Image:
     is turned into it when `pixels` is first asked for. `alpha` is float32 (H, W) in [0, 1] or None, not
     multiplied into the colours. `depth` is '8', '16' or 'float' and `format` the name of the file's
     format, whose file was `lossless` or not. `icc`, `exif` (the bare TIFF structure) and `xmp` are
-    the file's own bytes, `record` the provenance record found in it. `notes` are sentences about
+    the file's own bytes, `record` the provenance record found in it, `density` the pixels of a metre of the
+    original, across and down. `notes` are sentences about
     what reading had to leave out or convert, for the user to be told.
     """
 
@@ -35,6 +36,7 @@ class Image:
     lossless: bool = True
     record: str | None = None
     notes: tuple[str, ...] = ()
+    density: tuple[float, float] | None = None
 
     @cached_property
     def pixels(self) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from gir_cli.errors import InputError
 from gir_cli.image import opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, bare_exif, without_record
+from gir_cli.image.metadata import Metadata, bare_exif, density_of, without_record
 from gir_cli.image.samples import Options, Samples, whole
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -100,18 +100,20 @@ def _is_gray(palette: bytes) -> bool:
 
 
 def _metadata(parts: list[Chunk]) -> Metadata:
-    icc = exif = xmp = record = None
+    icc = exif = xmp = record = density = None
     for kind, body in parts:
         if kind == b"iCCP":
             icc = _inflated(body.partition(b"\0")[2][1:])
         elif kind == b"eXIf":
             exif = bare_exif(body)
+        elif kind == b"pHYs" and len(body) == 9 and body[8] == 1:
+            density = density_of(*struct.unpack(">II", body[:8]), 1)
         elif kind == b"iTXt":
             keyword, text = _international_text(body)
             xmp = text if keyword == _XMP else xmp
             record = text.decode("utf-8", "replace") if keyword == _RECORD and text else record
     xmp, inner = without_record(xmp)
-    return Metadata(icc, exif, xmp, record or inner)
+    return Metadata(icc, exif, xmp, record or inner, density)
 
 
 def _international_text(body: bytes) -> tuple[bytes, bytes | None]:
@@ -147,6 +149,8 @@ def write(values: np.ndarray, options: Options) -> bytes:
 def _chunks_of(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.icc:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
+    if metadata.density:
+        yield b"pHYs", struct.pack(">IIB", *(max(1, round(pixels)) for pixels in metadata.density), 1)
     if metadata.exif:
         yield b"eXIf", metadata.exif
     if metadata.xmp:

@@ -16,7 +16,7 @@ import tifffile
 from gir_cli.errors import InputError
 from gir_cli.image import ifd, opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import Metadata, packet, without_record
+from gir_cli.image.metadata import INCHES, Metadata, density_of, packet, without_record
 from gir_cli.image.samples import Options, Samples, white_of
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print what it also raises, or mends
@@ -26,6 +26,8 @@ _DNG = 50706
 _JPEGS = (6, 7)  # their decoder returns RGB
 _DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
+_ACROSS, _DOWN, _UNIT = 282, 283, 296
+_UNITS = {2: INCHES, 3: 100.0}  # of the resolution, to the metre
 _ASSOCIATED = 1
 _BUFFER = 1 << 24  # bytes of strips that are unpacked or packed in one go
 
@@ -167,7 +169,17 @@ def _unassociated(values: np.ndarray, white: float) -> np.ndarray:
 
 def _metadata(page: tifffile.TiffPage, data: bytes) -> Metadata:
     xmp, record = without_record(_blob(page, _XMP))
-    return Metadata(_blob(page, _ICC), ifd.exif_of(data) if page.index == 0 else None, xmp, record)
+    exif = ifd.exif_of(data) if page.index == 0 else None
+    return Metadata(_blob(page, _ICC), exif, xmp, record, _density(page))
+
+
+def _density(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    ratios = [page.tags.valueof(tag) for tag in (_ACROSS, _DOWN)]
+    metre = _UNITS.get(page.tags.valueof(_UNIT, 2))
+    if metre is None or not all(isinstance(ratio, tuple) and len(ratio) == 2 and ratio[1] for ratio in ratios):
+        return None
+    across, down = (ratio[0] / ratio[1] for ratio in ratios)
+    return density_of(across, down, metre)
 
 
 def _blob(page: tifffile.TiffPage, tag: int) -> bytes | None:
@@ -207,6 +219,8 @@ def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options)
         compressionargs={"level": level} if level else None,
         predictor=2 if level and values.dtype != np.float32 else None,
         iccprofile=metadata.icc,
+        resolution=[pixels / INCHES for pixels in metadata.density] if metadata.density else None,
+        resolutionunit=2 if metadata.density else None,
         extratags=[(_XMP, 1, len(xmp), xmp, True)] if xmp else (),
         software=False,
         metadata=None,
