@@ -25,7 +25,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(matrices.dtype)
 
 
@@ -45,25 +45,29 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
+        share = 1 - self.found_inf
         for group in self.param_groups:
-            alike, share = defaultdict(list), 1 - self.found_inf
+            alike = defaultdict(list)
             for kernel in group["params"]:
                 if kernel.grad is not None:
-                    alike[kernel.flatten(1).shape].append(kernel)
+                    alike[kernel.shape].append(kernel)
             for shape, kernels in alike.items():
-                updates = torch.stack([self._momentum(kernel, group["momentum"], share) for kernel in kernels])
-                size = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for kernel, update in zip(kernels, orthogonalised(updates), strict=True):
-                    kernel.mul_(1 - group["lr"] * group["decay"] * share)
-                    kernel.sub_(update.reshape(kernel.shape) * (size * share))
+                updates = orthogonalised(self._momentum(kernels, group["momentum"], share).flatten(2))
+                size = group["lr"] * max(1.0, shape[0] / shape[1:].numel()) ** 0.5
+                torch._foreach_mul_(kernels, 1 - group["lr"] * group["decay"] * share)
+                torch._foreach_sub_(kernels, list((updates * (size * share)).view(-1, *shape).unbind()))
 
-    def _momentum(self, kernel: Tensor, decay: float, share: Tensor) -> Tensor:
-        state = self.state[kernel]
-        if not state:
-            state["momentum"] = torch.zeros_like(kernel)
-        gradient = torch.where(share > 0, kernel.grad, 0)  # nothing times NaN would still be NaN
-        state["momentum"].lerp_(gradient, (1 - decay) * share)
-        return gradient.lerp(state["momentum"], decay).flatten(1)
+    def _momentum(self, kernels: list[Tensor], decay: float, share: Tensor) -> Tensor:
+        """Return where the momentum takes `kernels`, all of one shape, (N, …)."""
+        for kernel in kernels:
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        kept = [self.state[kernel]["momentum"] for kernel in kernels]
+        # Nothing times NaN would still be NaN.
+        gradients = torch.where(share > 0, torch.stack([kernel.grad for kernel in kernels]), 0)
+        momenta = torch.stack(kept).lerp_(gradients, (1 - decay) * share)
+        torch._foreach_copy_(kept, list(momenta.unbind()))
+        return gradients.lerp(momenta, decay)
 
 
 def is_hidden(name: str, network: nn.Module) -> bool:
