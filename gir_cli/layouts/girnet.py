@@ -22,6 +22,7 @@ class GirnetConfig(Layout):
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
     glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
     trust: Annotated[int, Param("1 for that branch to weigh the residual as well", 0, 1)] = 0
+    toner: Annotated[int, Param("channels of a branch that only tones the whole picture; 0 for none", 0, 512)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -38,18 +39,21 @@ class GirnetConfig(Layout):
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
             | (inside("glance", self._glance()) if self.glance else {})
+            | (inside("toner", self._toner(self.toner)) if self.toner else {})
             | conv("head", widths[0], 12)
         )
 
     def _glance(self) -> Shapes:
-        width, inner = self.glance, self.widths[-1]
+        width = self.glance
+        hint = conv("hint", width, self.widths[-1], 1)
+        return self._toner(width) | hint | (conv("trust", width, 1) if self.trust else {})
+
+    def _toner(self, width: int) -> Shapes:
         return (
-            conv("look", inner + 5, width, 1)
+            conv("look", self.widths[-1] + 5, width, 1)
             | repeated("blocks", 3, conv("widen", width, width) | conv("narrow", width, width))
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
-            | conv("hint", width, inner, 1)
             | conv("tone", width, 9)
-            | (conv("trust", width, 1) if self.trust else {})
         )
 
     def _blocks(self, name: str, widths: list[int]) -> Shapes:

@@ -29,43 +29,80 @@ def _shares(size: int, cells: int, like: Tensor) -> Tensor:
     return shares / shares.sum(1, keepdim=True)
 
 
-class Glance(nn.Module):
-    """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to hints.
+class Cells(nn.Module):
+    """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to cells.
 
-    After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place of colours.
-    Returns `hints` (N, inner, h, w) to be added to the features, the `tone` (N, 9, H, W) that the picture is to
-    be given, and the `trust` (N, 1, H, W) in 0..2 that the residual deserves, or None: a bead is no hole where
-    nothing else is damaged. Cells know where they lie, for haze is thicker at the top, and learn of the whole.
-    A new one hints nothing, its tone changes nothing, and it trusts the residual as it is.
+    Cells (N, width, CELLS, CELLS) know where they lie, for haze is thicker at the top, and learn of the whole.
     """
 
-    def __init__(self, inner: int, width: int, trust: bool) -> None:
+    def __init__(self, inner: int, width: int) -> None:
         super().__init__()
         self.look = nn.Conv2d(2 + 3 + inner, width, 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
-        self.hint = nn.Conv2d(width, inner, 1)
-        self.tone = nn.Conv2d(width, 9, 3, padding=1)
-        self.trust = nn.Conv2d(width, 1, 3, padding=1) if trust else None
         self.whole, self.stretched = Whole(), Stretched()
-        for layer in filter(None, (*self.gather, self.hint, self.tone, self.trust)):
+        self.begin_silent(*self.gather)
+
+    @staticmethod
+    def begin_silent(*layers: nn.Conv2d) -> None:
+        """Have `layers` give 0 at first."""
+        for layer in layers:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def seen(self, features: Tensor, picture: Tensor) -> Tensor:
+        """Return the cells of a picture and its features, in fp32."""
+        found = self.whole(torch.cat((means(picture), means(features)), 1))
+        line = torch.linspace(-1, 1, CELLS, device=found.device)
+        place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
+        cells = self.look(torch.cat((place.expand(found.shape[0], -1, -1, -1), found), 1))
+        for block, gather in zip(self.blocks, self.gather, strict=True):
+            cells = block(cells)
+            cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
+        return cells
+
+
+class Toner(Cells):
+    """Gives the `tone` (N, 9, H, W) that a picture (N, 3, H, W) calls for; a new one's changes nothing.
+
+    After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place of colours.
+    """
+
+    def __init__(self, inner: int, width: int) -> None:
+        super().__init__(inner, width)
+        self.tone = nn.Conv2d(width, 9, 3, padding=1)
+        self.begin_silent(self.tone)
+
+    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            seen = self.whole(torch.cat((means(picture), means(features)), 1))
-            line = torch.linspace(-1, 1, CELLS, device=seen.device)
-            place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
-            cells = self.look(torch.cat((place.expand(seen.shape[0], -1, -1, -1), seen), 1))
-            for block, gather in zip(self.blocks, self.gather, strict=True):
-                cells = block(cells)
-                cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
+            return self._tone(self.seen(features, picture), picture)
+
+    def _tone(self, cells: Tensor, picture: Tensor) -> Tensor:
+        return self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
+
+
+class Glance(Toner):
+    """A toner that also gives hints to the network: `hints` (N, inner, h, w), to be added to the features.
+
+    And, where it has one, the `trust` (N, 1, H, W) in 0..2 by which the residual is to be multiplied. A new
+    one hints nothing, and trusts the residual as it is.
+    """
+
+    def __init__(self, inner: int, width: int, trust: bool) -> None:
+        super().__init__(inner, width)
+        self.hint = nn.Conv2d(width, inner, 1)
+        self.trust = nn.Conv2d(width, 1, 3, padding=1) if trust else None
+        self.begin_silent(*filter(None, (self.hint, self.trust)))
+
+    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return hints, tone and trust."""
+        with torch.autocast(features.device.type, enabled=False):
+            cells = self.seen(features, picture)
             hints = self.stretched(self.hint(cells), *features.shape[-2:])
-            tone = self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
             if not self.trust:
-                return hints, tone, None
-            return hints, tone, 2 * torch.sigmoid(self.stretched(self.trust(cells), *picture.shape[-2:]))
+                return hints, self._tone(cells, picture), None
+            trust = 2 * torch.sigmoid(self.stretched(self.trust(cells), *picture.shape[-2:]))
+            return hints, self._tone(cells, picture), trust
 
 
 def toned(picture: Tensor, tone: Tensor) -> Tensor:
