@@ -21,19 +21,19 @@ DEFAULT = ROOT / "weights" / f"{DEFAULT_MODEL}.safetensors"
 #: Weights -> chain -> least gain in dB over the input on the photograph, a little under what was measured.
 FLOORS: dict[str, dict[str, float]] = {
     "gir": {
-        "noise:25": 10.2,
-        "noise:50": 12.5,
-        "shot:150": 7.8,
-        "rain:0.0007": 2.7,
-        "holes:5,width=5": 5.5,
-        "blur:2 noise:25": 7.5,
-        "blur:2": -0.1,
+        "noise:25": 10.4,
+        "noise:50": 12.6,
+        "shot:150": 8.0,
+        "rain:0.0007": 5.5,
+        "holes:5,width=5": 10.0,
+        "blur:2 noise:25": 7.7,
+        "blur:2": 0.1,
         "noise:25 jpeg:20": 3.0,
-        "jpeg:10": 0.5,
-        "jpeg:40": 0.2,
-        "haze:0.6": 4.0,
-        "haze:1.2": 12.0,
-        "haze:1.8": 6.5,
+        "jpeg:10": 0.6,
+        "jpeg:40": 0.35,
+        "haze:0.6": 12.5,
+        "haze:1.2": 11.0,
+        "haze:1.8": 13.5,
     },
     "gir-small": {
         "noise:25": 10.3,
@@ -48,7 +48,7 @@ FLOORS: dict[str, dict[str, float]] = {
 
 #: Weights -> photograph of scikit-image -> least PSNR in dB of the clean picture restored, as above.
 CLEAN: dict[str, dict[str, float]] = {
-    "gir": {"astronaut": 43.5, "camera": 45.0, "coffee": 40.0, "rocket": 38.0},
+    "gir": {"astronaut": 41.8, "camera": 41.0, "coffee": 40.0, "rocket": 39.5},
     "gir-small": {"astronaut": 40.0, "camera": 41.5, "coffee": 36.0, "rocket": 38.5},
 }
 
@@ -104,10 +104,11 @@ def test_a_clean_photograph_stays_clean(restorers, name, clean):
     assert psnr(restored, whole) > CLEAN[name][clean]
 
 
-def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer):
-    flat = np.full((64, 64, 3), (0.2, 0.5, 0.7), np.float32)
+@pytest.mark.parametrize(("side", "inside"), [(64, 0.035), (256, 0.015)])
+def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside):
+    flat = np.full((side, side, 3), (0.2, 0.5, 0.7), np.float32)
     off = np.abs(restorer(flat) - flat)
-    assert off[4:-4, 4:-4].max() < 0.02
+    assert off[4:-4, 4:-4].max() < inside
     assert off.max() < 0.06  # a few pixels in the corners, where the network sees little
     assert off.mean() < 0.005
 
