@@ -31,9 +31,9 @@ FLOORS: dict[str, dict[str, float]] = {
         "noise:25 jpeg:20": 3.0,
         "jpeg:10": 0.6,
         "jpeg:40": 0.35,
-        "haze:0.6": 12.5,
-        "haze:1.2": 11.0,
-        "haze:1.8": 13.5,
+        "haze:0.6": 11.0,
+        "haze:1.2": 12.0,
+        "haze:1.8": 14.0,
     },
     "gir-small": {
         "noise:25": 10.3,
@@ -48,7 +48,7 @@ FLOORS: dict[str, dict[str, float]] = {
 
 #: Weights -> photograph of scikit-image -> least PSNR in dB of the clean picture restored, as above.
 CLEAN: dict[str, dict[str, float]] = {
-    "gir": {"astronaut": 41.8, "camera": 41.0, "coffee": 40.0, "rocket": 39.5},
+    "gir": {"astronaut": 44.5, "camera": 41.5, "coffee": 40.5, "rocket": 39.8},
     "gir-small": {"astronaut": 40.0, "camera": 41.5, "coffee": 36.0, "rocket": 38.5},
 }
 
@@ -104,7 +104,7 @@ def test_a_clean_photograph_stays_clean(restorers, name, clean):
     assert psnr(restored, whole) > CLEAN[name][clean]
 
 
-@pytest.mark.parametrize(("side", "inside"), [(64, 0.035), (256, 0.015)])
+@pytest.mark.parametrize(("side", "inside"), [(64, 0.055), (256, 0.015)])
 def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside):
     flat = np.full((side, side, 3), (0.2, 0.5, 0.7), np.float32)
     off = np.abs(restorer(flat) - flat)
