@@ -135,7 +135,7 @@ def test_crops_see_as_much_of_damage_as_a_part_of_a_picture_would():
     holes, scratch, haze, noise = in_crops(chain, 64)
     assert holes.values["count"] == Interval(0, pytest.approx(2 * 10 * 64 / 627))
     assert scratch.values["count"].last == pytest.approx(2 * 8 * 64 / 627)
-    assert haze.values["span"] == 64 / 256
+    assert haze.values["span"] == pytest.approx(64 / 192)
     assert noise == chain[3]
     assert [str(step) for step in in_crops(chain, 640)][2:] == [str(step) for step in chain[2:]]
 

@@ -104,13 +104,13 @@ def test_a_clean_photograph_stays_clean(restorers, name, clean):
     assert psnr(restored, whole) > CLEAN[name][clean]
 
 
-@pytest.mark.parametrize(("side", "inside"), [(64, 0.055), (256, 0.015)])
-def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside):
+@pytest.mark.parametrize(("side", "inside", "mean"), [(64, 0.055, 0.008), (256, 0.015, 0.003)])
+def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside, mean):
     flat = np.full((side, side, 3), (0.2, 0.5, 0.7), np.float32)
     off = np.abs(restorer(flat) - flat)
     assert off[4:-4, 4:-4].max() < inside
     assert off.max() < 0.06  # a few pixels in the corners, where the network sees little
-    assert off.mean() < 0.005
+    assert off.mean() < mean
 
 
 def test_the_default_model_is_taken_without_being_named(gir, photograph):

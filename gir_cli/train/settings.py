@@ -26,7 +26,7 @@ class Settings(Checked):
         Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
     ] = "cpu"
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
-    loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr"], Param("what is made small")] = "charbonnier"
+    loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr", "psnr40"], Param("what is made small")] = "charbonnier"
     fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
     perceptual: Annotated[float, Param("weight of the error of a classifier's features beside the loss", 0, 100)] = 0.0
     perceptual_backbone: Annotated[
