@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gir_cli import device_chain, files
 from gir_cli.chain import PRESETS, Chain, Distribution, Mixture, apply, draw, in_crops, parse, preset
+from gir_cli.color import to_linear, to_srgb
 from gir_cli.errors import GirError, InputError, UsageError
 from gir_cli.image import by_extension, decode, recognise
 from gir_cli.image.formats import MAGIC_LENGTH
@@ -37,6 +38,7 @@ from gir_cli.rng import Rng, below, quick_stream, seed_of
 from gir_cli.suite import task_called
 
 HELD_OUT = 32  # one photograph in so many is kept for validation
+LEVELS = np.arange(256, dtype=np.float32) / 255
 UNTOUCHED = 0.3  # share of clean pictures in a preset's mixture; with 0.15, clear ones were changed too often
 
 
@@ -230,13 +232,28 @@ def all_of(chain: Chain) -> Mixture:
     return Mixture(chain, counts=(0.0,) * (len(chain) - 1) + (1.0,))
 
 
+def exposure(clean: np.ndarray, rng: Rng) -> np.ndarray:
+    """Return a photograph, uint8 (H, W, 3), as if it had been taken with less light, or of pale things.
+
+    Half of the draws leave a fifth to nine tenths of the light; the others compress the values evenly to
+    between 0.05 to 0.3 and 0.75 to 1.
+    """
+    if rng.uniform() < 0.5:
+        levels = to_srgb(np.float32(rng.uniform(0.2, 0.9)) * to_linear(LEVELS))
+    else:
+        black, white = rng.uniform(0.05, 0.3), rng.uniform(0.75, 1)
+        levels = np.float32(black) + np.float32(white - black) * LEVELS
+    return np.rint(255 * levels).astype(np.uint8)[clean]
+
+
 @dataclass(frozen=True)
 class Samples(Dataset):
     """Batches of training samples; indexed by (first sample, number of samples, side).
 
     A batch is (worse, clean), two uint8 tensors (N, 3, side, side). `role` separates the streams
     of training and validation. A share of the samples is cut from real `pairs`, if there are any; all
-    where there are no photographs beside them. Photographs, not pairs, are shown reduced by up to `zoom`.
+    where there are no photographs beside them. Photographs, not pairs, are shown reduced by up to `zoom`, and
+    a share of them, `exposed`, as `exposure` has them.
     """
 
     photographs: Photographs | None
@@ -247,11 +264,15 @@ class Samples(Dataset):
     pairs_share: float = 0.5
     counts: tuple[float, ...] = ()
     zoom: float = 1.0
+    exposed: float = 0.0
 
     def drawn(self, index: int, side: int) -> tuple[np.ndarray, list[Operator], Rng]:
         """Return what sample `index` is made of: clean uint8 (side, side, 3), its operators, and their stream."""
         rng = quick_stream(self.seed, self.role, index)
         clean = self.photographs.crop(rng, side, self.zoom)
+        if self.exposed:
+            own = quick_stream(self.seed, self.role, index, "exposure")
+            clean = exposure(clean, own) if own.uniform() < self.exposed else clean
         return clean, draw(mixture(self.distribution, side, self.counts).draw(rng), rng), rng
 
     def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -297,12 +318,18 @@ class Sources:
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def samples(
-        self, distribution: str, seed: int, pairs_share: float = 0.5, counts: tuple[float, ...] = (), zoom: float = 1.0
+        self,
+        distribution: str,
+        seed: int,
+        pairs_share: float = 0.5,
+        counts: tuple[float, ...] = (),
+        zoom: float = 1.0,
+        exposed: float = 0.0,
     ) -> tuple[Samples, Samples]:
         """Return (training samples, validation samples); they share no picture unless there is only one."""
         kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
         return tuple(
-            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, zoom)
+            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, zoom, exposed)
             for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
         )
 

@@ -10,12 +10,12 @@ from gir_cli.errors import UsageError
 from gir_cli.train.growth import grow
 from gir_cli.weights import built
 
-LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "glance": 8, "trust": 1, "toner": 6}
+LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "glance": 8, "trust": 1, "toner": 6, "extremes": 1}
 
 
-@pytest.mark.parametrize("glance", [0, 8])
-def test_a_larger_girnet_gives_what_the_smaller_gave(glance):
-    smaller = network("girnet", levels=3, glance=glance)
+@pytest.mark.parametrize("whole", [{}, {"glance": 8}, {"glance": 8, "toner": 6}])
+def test_a_larger_girnet_gives_what_the_smaller_gave(whole):
+    smaller = network("girnet", levels=3, **whole)
     larger = built("girnet", LARGER)
     grow(larger, smaller)
     batch = torch.rand(2, 3, 32, 48)

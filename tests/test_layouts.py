@@ -33,6 +33,7 @@ VARIANTS = {
         {"glance": 6},
         {"glance": 6, "trust": 1},
         {"toner": 6},
+        {"toner": 6, "extremes": 1},
     ],
     "srresnet": variants(scale=[1, 2, 3, 4], channels=[1, 3]),
     "rrdbnet": [*variants(scale=[1, 2, 4, 8]), {"scale": 2, "unshuffle": 2}, {"scale": 1, "unshuffle": 4, "growth": 3}],

@@ -129,6 +129,24 @@ def test_zoomed_patches_show_more_of_a_photograph_reduced_by_means(tmp_path):
     assert 220 < max(spans[16.0]) <= 238  # as much as there is
 
 
+def test_exposed_photographs_are_darker_or_paler_before_they_are_degraded(tmp_path):
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], (1, 64, 3))
+    (tmp_path / "ramp.png").write_bytes(encoded(ramp))
+    photographs = open_photographs([tmp_path], tmp_path / "cache", 64)
+    plain, some = (Samples(photographs, "noise:sigma=0", 0, exposed=share) for share in (0.0, 0.5))
+    changed = []
+    for index in range(100):
+        before, (worse, after) = plain.sample(index, 64)[1].astype(int), some.sample(index, 64)
+        assert np.array_equal(worse, after)
+        if not np.array_equal(after, before):
+            changed.append((after.min(), after.max() / before.max()))
+    assert 35 < len(changed) < 65
+    dark = [share for least, share in changed if least == 0]
+    pale = [least / 255 for least, _ in changed if least > 0]
+    assert 0.45 < min(dark) < 0.6 < max(dark) < 0.97  # linear light of 0.2 is 0.48 in sRGB
+    assert 0.05 <= min(pale) < max(pale) <= 0.3
+
+
 def test_workers_make_the_batches_of_one_process(photographs):
     samples = Samples(photographs, "gir", 0)
     addresses = [(4 * step, 4, 16) for step in range(6)]
@@ -307,7 +325,9 @@ def test_orthogonalised_updates_have_singular_values_near_one():
 
 
 def test_muon_is_for_hidden_kernels_only():
-    network = built("girnet", {"width": 8, "levels": 2, "blocks": 1, "glance": 8, "trust": 1, "toner": 6})
+    network = built(
+        "girnet", {"width": 8, "levels": 2, "blocks": 1, "glance": 8, "trust": 1, "toner": 6, "extremes": 1}
+    )
     hidden = {name for name, _ in network.named_parameters() if is_hidden(name, network)}
     assert "stem.weight" not in hidden
     assert "head.weight" not in hidden

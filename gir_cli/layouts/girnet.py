@@ -23,6 +23,7 @@ class GirnetConfig(Layout):
     glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
     trust: Annotated[int, Param("1 for that branch to weigh the residual as well", 0, 1)] = 0
     toner: Annotated[int, Param("channels of a branch that only tones the whole picture; 0 for none", 0, 512)] = 0
+    extremes: Annotated[int, Param("1 for that branch to see the darkest and brightest of each place too", 0, 1)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -39,7 +40,7 @@ class GirnetConfig(Layout):
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
             | (inside("glance", self._glance()) if self.glance else {})
-            | (inside("toner", self._toner(self.toner)) if self.toner else {})
+            | (inside("toner", self._toner(self.toner, 6 * self.extremes)) if self.toner else {})
             | conv("head", widths[0], 12)
         )
 
@@ -48,9 +49,9 @@ class GirnetConfig(Layout):
         hint = conv("hint", width, self.widths[-1], 1)
         return self._toner(width) | hint | (conv("trust", width, 1) if self.trust else {})
 
-    def _toner(self, width: int) -> Shapes:
+    def _toner(self, width: int, more: int = 0) -> Shapes:
         return (
-            conv("look", self.widths[-1] + 5, width, 1)
+            conv("look", self.widths[-1] + 5 + more, width, 1)
             | repeated("blocks", 3, conv("widen", width, width) | conv("narrow", width, width))
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
             | conv("tone", width, 9)

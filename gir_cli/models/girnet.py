@@ -41,7 +41,7 @@ class Girnet(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
         self.glance = Glance(widths[-1], config.glance, bool(config.trust)) if config.glance else None
-        self.toner = Toner(widths[-1], config.toner) if config.toner else None
+        self.toner = Toner(widths[-1], config.toner, bool(config.extremes)) if config.toner else None
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gir_cli.models.blocks import ResidualBlock
 from gir_cli.models.whole import Stretched, Whole
 
 CELLS = 16  # along each side of the picture, whatever its size
+SPOTS = 4  # along each side of a cell: its darkest and its brightest are means over spots, not pixels, for the noise
 DARKEST = 1 / 1020  # a quarter of an 8-bit level, below which the exponent sees no difference
 CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jump from step to step
 
@@ -17,6 +19,16 @@ def means(maps: Tensor, cells: int = CELLS) -> Tensor:
     """Return the means of maps (N, C, h, w) over a grid of `cells` by `cells`; cells may cover parts of pixels."""
     rows, columns = (_shares(size, cells, maps) for size in maps.shape[-2:])
     return rows @ maps.float() @ columns.mT
+
+
+def extremes(picture: Tensor) -> Tensor:
+    """Return (N, 6, CELLS, CELLS): the least and the greatest of each cell of a picture (N, 3, H, W).
+
+    How dark the darkest is tells haze from what is pale (the dark channel of He et al., 2009), and how bright
+    the brightest, a darkened picture from one of the dark.
+    """
+    spots = means(picture, CELLS * SPOTS)
+    return torch.cat((-functional.max_pool2d(-spots, SPOTS), functional.max_pool2d(spots, SPOTS)), 1)
 
 
 def _shares(size: int, cells: int, like: Tensor) -> Tensor:
@@ -32,12 +44,14 @@ def _shares(size: int, cells: int, like: Tensor) -> Tensor:
 class Cells(nn.Module):
     """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to cells.
 
-    Cells (N, width, CELLS, CELLS) know where they lie, for haze is thicker at the top, and learn of the whole.
+    Cells (N, width, CELLS, CELLS) know where they lie, for haze is thicker at the top, and learn of the whole;
+    with `extremes`, they know the least and the greatest of the picture's values as well.
     """
 
-    def __init__(self, inner: int, width: int) -> None:
+    def __init__(self, inner: int, width: int, extremes: bool = False) -> None:
         super().__init__()
-        self.look = nn.Conv2d(2 + 3 + inner, width, 1)
+        self.extremes = extremes
+        self.look = nn.Conv2d(2 + 3 + inner + 6 * extremes, width, 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
         self.whole, self.stretched = Whole(), Stretched()
@@ -52,7 +66,8 @@ class Cells(nn.Module):
 
     def seen(self, features: Tensor, picture: Tensor) -> Tensor:
         """Return the cells of a picture and its features, in fp32."""
-        found = self.whole(torch.cat((means(picture), means(features)), 1))
+        seen = [means(picture), means(features)] + [extremes(picture)] * self.extremes
+        found = self.whole(torch.cat(seen, 1))
         line = torch.linspace(-1, 1, CELLS, device=found.device)
         place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
         cells = self.look(torch.cat((place.expand(found.shape[0], -1, -1, -1), found), 1))
@@ -68,8 +83,8 @@ class Toner(Cells):
     After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place of colours.
     """
 
-    def __init__(self, inner: int, width: int) -> None:
-        super().__init__(inner, width)
+    def __init__(self, inner: int, width: int, extremes: bool = False) -> None:
+        super().__init__(inner, width, extremes)
         self.tone = nn.Conv2d(width, 9, 3, padding=1)
         self.begin_silent(self.tone)
 

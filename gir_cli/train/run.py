@@ -81,7 +81,12 @@ class Run:
         self.digests = {"data": sources.digest, "perceptual_backbone": ""}
         self.classifier = self._classifier()
         samples, self.validation = sources.samples(
-            settings.distribution, settings.seed, settings.pairs_share, probabilities(settings), settings.zoom
+            settings.distribution,
+            settings.seed,
+            settings.pairs_share,
+            probabilities(settings),
+            settings.zoom,
+            settings.exposed,
         )
         self.samples = self._samples(samples)
         self.network = self._network().to(self.device)
