@@ -61,7 +61,8 @@ WEIGHTS_RECORD = (
     ),
     ("scores", "what the weights reached, by suite"),
     ("license", "licence of the weights"),
-    ("parents", "SHA-256 of the weights that these were tuned from"),
+    ("parents", "SHA-256 of the weights that these were tuned from, or blended of"),
+    ("blend", "the share of each of those, if blended"),
 )
 
 

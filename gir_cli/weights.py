@@ -7,6 +7,7 @@ anything of that size is allocated, and nothing in a file can name code to run.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -137,6 +138,24 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
     folded = norms_folded(tensors)
     fill(network, {name: folded[there] for name, there in names.items()}, path)
     return Model(network.eval(), record, records.digest(path))
+
+
+def blended(model: Model, other: Model, share: float) -> Model:
+    """Return `model` with the values (1 - share) · its own + share · the `other` one's; WeightsError if unlike.
+
+    Network interpolation (Wang et al., 2019, Eq. 1). The record has both digests, as parents, and their
+    shares, and neither one's training or scores.
+    """
+    mine, theirs = model.network.state_dict(), other.network.state_dict()
+    if (model.record["model"], model.record["config"]) != (other.record["model"], other.record["config"]):
+        raise WeightsError("weights of different networks cannot be blended")
+    network = copy.deepcopy(model.network)
+    floats = {name: value for name, value in mine.items() if value.is_floating_point()}
+    network.load_state_dict({**mine, **{name: value.lerp(theirs[name], share) for name, value in floats.items()}})
+    kept = {key: value for key, value in model.record.items() if key not in ("train", "scores")}
+    terms = " and ".join(dict.fromkeys(each.record.get("license", "") for each in (model, other)))
+    parents = {"parents": [model.digest, other.digest], "blend": [1 - share, share]}
+    return Model(network, {**kept, "license": terms, **parents})
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -19,7 +19,7 @@ from gir_cli import checkpoints, records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
 from gir_cli.recognition import CONTAINERS
-from gir_cli.weights import config_of, load
+from gir_cli.weights import config_of, load, save
 
 PUBLISHED = [name for name in MODELS if name != "girnet"]
 SETTINGS = {"uformer": {"side": "64"}}  # what tensors cannot show of the small networks
@@ -361,6 +361,30 @@ def test_values_that_half_precision_cannot_hold_are_named(gir, tmp_path):
     assert "'conv_hr.bias' holds values too large for fp16" in done.err
 
 
+def test_a_blend_lies_between_both(gir, tmp_path):
+    first, second = network("girnet"), network("girnet", seed=2)
+    for name, made in (("a", first), ("b", second)):
+        record = {"name": name, "model": "girnet", "config": config_of(made), "license": "CC0-1.0", "train": {}}
+        save(tmp_path / f"{name}.safetensors", made.state_dict(), record)
+    a, b, out = (tmp_path / f"{name}.safetensors" for name in "abc")
+    done = gir("convert", a, "--blend", f"{b}=0.25", "-o", out)
+    assert done.status == 0, done.err
+    model = load(out)
+    assert model.record["parents"] == [records.digest(a), records.digest(b)]
+    assert model.record["blend"] == [0.75, 0.25]
+    assert "train" not in model.record
+    wanted = 0.75 * first.stem.weight + 0.25 * second.stem.weight
+    assert (model.network.stem.weight - wanted).abs().max() < 1e-6
+
+
+def test_different_networks_are_not_blended(gir, tmp_path):
+    a = written(tmp_path / "a.pth", network("dncnn").state_dict())
+    b = written(tmp_path / "b.pth", network("srresnet").state_dict())
+    done = gir("convert", a, "--blend", f"{b}=0.5", "-o", tmp_path / "c.safetensors")
+    assert (done.status, done.err) == (3, "gir: weights of different networks cannot be blended\n")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
@@ -368,6 +392,9 @@ def test_values_that_half_precision_cannot_hold_are_named(gir, tmp_path):
         (["-o", "x.pth"], 2, "written to .safetensors"),
         (["-o", "x.safetensors", "--set", "local"], 2, "--set=local is not KEY=VALUE"),
         (["-o", "x.safetensors", "--set", "lokal=1"], 2, "no setting 'lokal'"),
+        (["-o", "x.safetensors", "--blend", "y.pth"], 2, "--blend=y.pth is not FILE=SHARE"),
+        (["-o", "x.safetensors", "--blend", "y.pth=1.5"], 2, "with a share from 0 to 1"),
+        (["-o", "x.safetensors", "--blend", "nowhere.pth=0.5"], 3, "nowhere.pth"),
     ],
 )
 def test_a_wrong_command_is_one_line(gir, tmp_path, arguments, status, says):

@@ -20,6 +20,7 @@ EPILOG = """Examples:
   gir convert net.pth -o net.safetensors --dtype fp16
   gir convert NAFNet-REDS-width64.pth -o reds.safetensors --set local=256
   gir convert Restormer.pth -o direct.safetensors --set ending=direct
+  gir convert a.safetensors --blend b.safetensors=0.6 -o between.safetensors
 """
 
 
@@ -33,6 +34,12 @@ class Converting(Checked):
         tuple[str, ...],
         Param("a setting of the network that its tensors cannot show; may be repeated", metavar="KEY=VALUE"),
     ] = ()
+    blend: Annotated[
+        str | None,
+        Param(
+            "weights of the same network to mix in, and their share; mostly tuned from one start", metavar="FILE=SHARE"
+        ),
+    ] = None
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
@@ -41,19 +48,23 @@ def convert(
     checkpoint: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
     converting: Converting = Converting(),
 ) -> int:
-    """Turn weights that others published into gir's, or into another precision.
+    """Turn weights that others published into gir's, or into another precision, or blend two.
 
     The network and its sizes are recognised from the names and shapes of the tensors; code in the file
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
-    xrestormer, ending of restormer.
+    xrestormer, ending of restormer. A blend is the weighted mean of every value (network interpolation,
+    Wang et al., 2019): of two runs that began with the same weights it is often better than either.
     """
     target = _target(checkpoint, converting.output)
     settings = dict(_pair(text) for text in converting.set)
+    other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
     records.check(Path(checkpoint), settings)
 
-    from gir_cli.weights import load, save
+    from gir_cli.weights import blended, load, save
 
     model = load(Path(checkpoint), settings)
+    if other:
+        model = blended(model, load(other), share)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)
@@ -71,6 +82,18 @@ def _target(checkpoint: str, output: str | None) -> Path:
     if target.exists() and Path(checkpoint).exists() and target.samefile(checkpoint):
         raise UsageError(f"-o {files.shown(output)} is the input itself")
     return target
+
+
+def _blend(text: str) -> tuple[Path, float]:
+    """Return the file of other weights and their share."""
+    file, _, share = text.rpartition("=")
+    try:
+        found = float(share)
+    except ValueError:
+        found = -1.0
+    if not (file and 0 <= found <= 1):
+        raise UsageError(f"--blend={files.shown(text)} is not FILE=SHARE with a share from 0 to 1")
+    return Path(file), found
 
 
 def _pair(text: str) -> tuple[str, str]:
