@@ -24,16 +24,16 @@ FLOORS: dict[str, dict[str, float]] = {
         "noise:25": 10.4,
         "noise:50": 12.6,
         "shot:150": 8.0,
-        "rain:0.0007": 5.5,
-        "holes:5,width=5": 10.0,
+        "rain:0.0007": 4.8,
+        "holes:5,width=5": 11.2,
         "blur:2 noise:25": 7.7,
         "blur:2": 0.1,
         "noise:25 jpeg:20": 3.0,
         "jpeg:10": 0.6,
-        "jpeg:40": 0.35,
-        "haze:0.6": 11.0,
-        "haze:1.2": 12.0,
-        "haze:1.8": 14.0,
+        "jpeg:40": 0.4,
+        "haze:0.6": 7.0,
+        "haze:1.2": 12.7,
+        "haze:1.8": 14.5,
     },
     "gir-small": {
         "noise:25": 10.3,
@@ -48,7 +48,7 @@ FLOORS: dict[str, dict[str, float]] = {
 
 #: Weights -> photograph of scikit-image -> least PSNR in dB of the clean picture restored, as above.
 CLEAN: dict[str, dict[str, float]] = {
-    "gir": {"astronaut": 44.5, "camera": 41.5, "coffee": 40.5, "rocket": 39.8},
+    "gir": {"astronaut": 43.9, "camera": 44.2, "coffee": 40.2, "rocket": 39.1},
     "gir-small": {"astronaut": 40.0, "camera": 41.5, "coffee": 36.0, "rocket": 38.5},
 }
 
@@ -104,7 +104,7 @@ def test_a_clean_photograph_stays_clean(restorers, name, clean):
     assert psnr(restored, whole) > CLEAN[name][clean]
 
 
-@pytest.mark.parametrize(("side", "inside", "mean"), [(64, 0.055, 0.008), (256, 0.015, 0.003)])
+@pytest.mark.parametrize(("side", "inside", "mean"), [(64, 0.03, 0.005), (256, 0.015, 0.003)])
 def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside, mean):
     flat = np.full((side, side, 3), (0.2, 0.5, 0.7), np.float32)
     off = np.abs(restorer(flat) - flat)
