@@ -147,7 +147,8 @@ def blended(model: Model, other: Model, share: float) -> Model:
     shares, and neither one's training or scores.
     """
     mine, theirs = model.network.state_dict(), other.network.state_dict()
-    if (model.record["model"], model.record["config"]) != (other.record["model"], other.record["config"]):
+    alike = [(each.record["model"], config_of(each.network)) for each in (model, other)]
+    if alike[0] != alike[1]:
         raise WeightsError("weights of different networks cannot be blended")
     network = copy.deepcopy(model.network)
     floats = {name: value for name, value in mine.items() if value.is_floating_point()}

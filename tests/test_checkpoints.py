@@ -377,6 +377,16 @@ def test_a_blend_lies_between_both(gir, tmp_path):
     assert (model.network.stem.weight - wanted).abs().max() < 1e-6
 
 
+def test_a_blend_is_not_written_over_what_it_is_made_of(gir, tmp_path):
+    path = tmp_path / "b.safetensors"
+    made = network("girnet")
+    save(path, made.state_dict(), {"name": "b", "model": "girnet", "config": config_of(made)})
+    before = path.read_bytes()
+    done = gir("convert", written(tmp_path / "a.pth", made.state_dict()), "--blend", f"{path}=0.5", "-o", path)
+    assert done.status == 2 and "is the input itself" in done.err
+    assert path.read_bytes() == before
+
+
 def test_different_networks_are_not_blended(gir, tmp_path):
     a = written(tmp_path / "a.pth", network("dncnn").state_dict())
     b = written(tmp_path / "b.pth", network("srresnet").state_dict())

@@ -256,6 +256,14 @@ def test_the_fourier_loss_is_that_of_numpy():
     assert float(found) == pytest.approx((np.abs(there.real).mean() + np.abs(there.imag).mean()) / 2, rel=1e-9)
 
 
+@pytest.mark.parametrize(("name", "floor"), [("psnr", 1e-3), ("psnr40", 1e-4)])
+def test_the_psnr_losses_count_images_by_the_logarithm_of_their_error(name, floor):
+    clean = torch.zeros(2, 3, 8, 8)
+    restored = clean + torch.tensor([0.1, 0.003]).view(2, 1, 1, 1)
+    wanted = np.mean([np.log(0.1**2 + floor), np.log(0.003**2 + floor)]) / 10
+    assert float(loss(Settings(loss=name), restored, clean)) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_the_fourier_loss_is_added_with_its_weight():
     a, b = torch.rand(2, 1, 3, 16, 16)
     plain, more = (loss(Settings(loss="l1", fft=weight), a, b) for weight in (0, 0.5))

@@ -37,7 +37,7 @@ class Converting(Checked):
     blend: Annotated[
         str | None,
         Param(
-            "weights of the same network to mix in, and their share; mostly tuned from one start", metavar="FILE=SHARE"
+            "weights of the same network to mix in, best tuned from one start, and their share", metavar="FILE=SHARE"
         ),
     ] = None
     quiet: Annotated[bool, Param("say nothing but errors")] = False
@@ -53,18 +53,18 @@ def convert(
     The network and its sizes are recognised from the names and shapes of the tensors; code in the file
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
     xrestormer, ending of restormer. A blend is the weighted mean of every value (network interpolation,
-    Wang et al., 2019): of two runs that began with the same weights it is often better than either.
+    Wang et al., 2019): it is of use between runs that began with the same weights.
     """
-    target = _target(checkpoint, converting.output)
-    settings = dict(_pair(text) for text in converting.set)
     other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
+    target = _target([Path(checkpoint), other] if other else [Path(checkpoint)], converting.output)
+    settings = dict(_pair(text) for text in converting.set)
     records.check(Path(checkpoint), settings)
 
     from gir_cli.weights import blended, load, save
 
     model = load(Path(checkpoint), settings)
     if other:
-        model = blended(model, load(other), share)
+        model = blended(model, load(other, settings), share)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)
@@ -73,13 +73,13 @@ def convert(
     return 0
 
 
-def _target(checkpoint: str, output: str | None) -> Path:
+def _target(inputs: list[Path], output: str | None) -> Path:
     if output is None:
         raise UsageError("convert needs -o FILE.safetensors")
     target = Path(output)
     if target.suffix != ".safetensors":
         raise UsageError(f"-o {files.shown(output)}: weights are written to .safetensors files")
-    if target.exists() and Path(checkpoint).exists() and target.samefile(checkpoint):
+    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
         raise UsageError(f"-o {files.shown(output)} is the input itself")
     return target
 

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
+from gir_cli.errors import UsageError
 from gir_cli.layouts import LAYOUTS, Layout
 from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
@@ -31,6 +32,9 @@ class GirnetConfig(Layout):
         return [round(self.width * self.growth**level / 8) * 8 for level in range(self.levels)]
 
     def tensors(self) -> Shapes:
+        for part, of in (("trust", "glance"), ("extremes", "toner")):
+            if getattr(self, part) and not getattr(self, of):
+                raise UsageError(f"girnet: {part}=1 is of use with {of} only")
         widths = self.widths
         steps = list(enumerate(itertools.pairwise(widths)))
         return (
