@@ -288,7 +288,7 @@ def in_crops(chain: Iterable[Step], side: int) -> Chain:
 
 #: How often the trained types come beside each other: what most photographs suffer from most often. Bands and
 #: darkness are rare: networks that met them often found them in window bars and in any dark picture.
-COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 1.5, "down": 1.5, "rain": 1.5, "haze": 1.8, "dark": 0.5, "holes": 0.7}
+COMMON = {"noise": 2.0, "jpeg": 3.0, "blur": 2.5, "down": 2.0, "rain": 1.5, "haze": 1.0, "dark": 0.5, "holes": 0.7}
 
 
 def gir_steps(height: int, width: int) -> Chain:

@@ -212,15 +212,18 @@ def quantised(pixels: np.ndarray) -> np.ndarray:
 def mixture(distribution: str, side: int, counts: tuple[float, ...] = ()) -> Distribution:
     """Return what `distribution` draws for side × side crops: a preset's name, single:TASK, or a chain's text.
 
-    `counts[k]` is the probability of k + 1 steps of a chain; all act if there are none. Others know their own.
-    More of a preset mixture's pictures stay clean than where it is drawn from by `gir degrade --random`.
+    `counts[k]` is the probability of k + 1 steps of a chain, or of a preset that is a mixture; if there are none,
+    all steps of a chain act, and a preset knows its own. More of a preset mixture's pictures stay clean than where
+    it is drawn from by `gir degrade --random`. Raises UsageError for `counts` beside anything else.
     """
     kind, _, name = distribution.partition(":")
-    if counts and (distribution in PRESETS or kind == "single"):
-        raise UsageError(f"--counts is for a --chain; {distribution} has its own")
-    if distribution in PRESETS:
-        found = preset(distribution, side, side)
-        return replace(found, clean=UNTOUCHED) if isinstance(found, Mixture) else found
+    found = preset(distribution, side, side) if distribution in PRESETS else None
+    if isinstance(found, Mixture):
+        return replace(found, clean=UNTOUCHED, counts=counts or found.counts)
+    if counts and (found or kind == "single"):
+        raise UsageError(f"--counts is for a chain or a mixture; {distribution} has an order of its own")
+    if found:
+        return found
     if kind == "single":
         return all_of(in_crops(parse(task_called(name).chain), side))
     chain = parse(distribution)

@@ -6,12 +6,12 @@ import importlib
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import typer
 
 from gir_cli import __version__, files
+from gir_cli.cli import signals
 from gir_cli.cli.config import defaults
 from gir_cli.errors import GirError, InputError, UsageError, nearest
 
@@ -44,10 +44,6 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 
 # typer carries its own click and doesn't export the base of its usage errors.
 ClickException = typer.BadParameter.__mro__[2]
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; raised so that temporaries are removed on the way out."""
 
 
 def application(asked: str | None) -> typer.Typer:
@@ -90,19 +86,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program on `arguments` (the process's if None) and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     asked = next((word for word in arguments if not word.startswith("-")), None)
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        _check_command(asked)
-        app = typer.main.get_command(application(asked))
-        result = app.main(args=arguments, prog_name="gir", standalone_mode=False, default_map=_configured(app, asked))
-        sys.stdout.flush()
+        with signals.raised():
+            _check_command(asked)
+            app = typer.main.get_command(application(asked))
+            defaults_of_user = _configured(app, asked)
+            result = app.main(arguments, "gir", standalone_mode=False, default_map=defaults_of_user)
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BaseException as error:
         if os.environ.get("GIR_DEBUG"):
             raise
         return status_of(error, asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _configured(app: Any, asked: str | None) -> dict[str, Any]:
@@ -117,10 +112,6 @@ def _check_command(asked: str | None) -> None:
     if asked is not None and asked not in COMMANDS:
         hint = nearest(asked, list(COMMANDS)) or f" (there are: {', '.join(COMMANDS)})"
         raise UsageError(f"no command is called '{files.shown(asked)}'{hint}")
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def status_of(error: BaseException, asked: str | None = None) -> int:
@@ -139,7 +130,7 @@ def status_of(error: BaseException, asked: str | None = None) -> int:
         return BROKEN_PIPE
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return INTERRUPTED
-    if isinstance(error, Terminated):
+    if isinstance(error, signals.Terminated):
         return 128 + signal.SIGTERM
     if isinstance(error, OSError):
         place = f"{files.shown(os.fsdecode(error.filename))}: " if error.filename else ""

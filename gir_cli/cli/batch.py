@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from gir_cli import files
 from gir_cli.batch import STDIN, STDOUT, Item, Placing, listed, listing, plan
+from gir_cli.cli.signals import heed
 from gir_cli.cli.terminal import is_terminal, product, progress, say
 from gir_cli.cli.work import Outcomes, Work, Written
 from gir_cli.errors import GirError, UsageError
@@ -62,6 +63,7 @@ class Batch:
             done = outcomes(self._work, items)
             for thing, outcome in progress(done, total=len(items), unit="image", shown=many and not self._terse):
                 self._finish(thing, outcome)
+                heed()
                 if self.failed and self.running.fail_fast:
                     break
             self._summary(many)

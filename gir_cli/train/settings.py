@@ -21,7 +21,7 @@ class Settings(Checked):
     model: Annotated[str, Param("backbone")] = "girnet"
     config: Annotated[str, Param("the backbone's settings, as width=32,blocks=2")] = ""
     distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
-    counts: Annotated[str, Param("how often 1, 2, … steps of a chain act, as 0.5,0.3,0.2; all do if not given")] = ""
+    counts: Annotated[str, Param("how often 1, 2, … steps of a chain or preset act, as 0.5,0.3,0.2")] = ""
     degrade_on: Annotated[
         Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
     ] = "cpu"
