@@ -209,25 +209,39 @@ def quantised(pixels: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def mixture(distribution: str, side: int, counts: tuple[float, ...] = ()) -> Distribution:
+def mixture(
+    distribution: str, side: int, counts: tuple[float, ...] = (), often: tuple[tuple[str, float], ...] = ()
+) -> Distribution:
     """Return what `distribution` draws for side × side crops: a preset's name, single:TASK, or a chain's text.
 
     `counts[k]` is the probability of k + 1 steps of a chain, or of a preset that is a mixture; if there are none,
-    all steps of a chain act, and a preset knows its own. More of a preset mixture's pictures stay clean than where
-    it is drawn from by `gir degrade --random`. Raises UsageError for `counts` beside anything else.
+    all steps of a chain act, and a preset knows its own. `often` are pairs of a step's name and how often it comes
+    beside others, in place of the preset's own or of 1. More of a preset mixture's pictures stay clean than where
+    it is drawn from by `gir degrade --random`. Raises UsageError for `counts` and `often` where nothing is mixed.
     """
     kind, _, name = distribution.partition(":")
     found = preset(distribution, side, side) if distribution in PRESETS else None
     if isinstance(found, Mixture):
-        return replace(found, clean=UNTOUCHED, counts=counts or found.counts)
-    if counts and (found or kind == "single"):
-        raise UsageError(f"--counts is for a chain or a mixture; {distribution} has an order of its own")
-    if found:
-        return found
-    if kind == "single":
-        return all_of(in_crops(parse(task_called(name).chain), side))
-    chain = parse(distribution)
-    return Mixture(chain, counts) if counts else all_of(chain)
+        found = replace(found, clean=UNTOUCHED, counts=counts or found.counts)
+    elif (counts or often) and (found or kind == "single"):
+        raise UsageError(f"--counts and --often are for mixtures, and {distribution} is none")
+    elif kind == "single":
+        found = all_of(in_crops(parse(task_called(name).chain), side))
+    elif found is None:
+        chain = parse(distribution)
+        if often and not counts:
+            raise UsageError("--often is of no use for a chain of which all steps act; say --counts too")
+        found = Mixture(chain, counts) if counts else all_of(chain)
+    return _weighted(found, dict(often)) if often else found
+
+
+def _weighted(found: Mixture, often: dict[str, float]) -> Mixture:
+    """Return `found` with its steps as often as `often` has them, by name."""
+    names = [step.name for step in found.steps]
+    if unknown := set(often) - set(names):
+        raise UsageError(f"--often: {min(unknown)} is none of the steps ({', '.join(dict.fromkeys(names))})")
+    before = found.weights or (1.0,) * len(names)
+    return replace(found, weights=tuple(often.get(name, weight) for name, weight in zip(names, before, strict=True)))
 
 
 def all_of(chain: Chain) -> Mixture:
@@ -266,6 +280,7 @@ class Samples(Dataset):
     pairs: Pairs | None = None
     pairs_share: float = 0.5
     counts: tuple[float, ...] = ()
+    often: tuple[tuple[str, float], ...] = ()
     zoom: float = 1.0
     exposed: float = 0.0
 
@@ -276,7 +291,11 @@ class Samples(Dataset):
         if self.exposed:
             own = quick_stream(self.seed, self.role, index, "exposure")
             clean = exposure(clean, own) if own.uniform() < self.exposed else clean
-        return clean, draw(mixture(self.distribution, side, self.counts).draw(rng), rng), rng
+        return clean, draw(self.mixture(side).draw(rng), rng), rng
+
+    def mixture(self, side: int) -> Distribution:
+        """Return what chains are drawn from for crops of side × side."""
+        return mixture(self.distribution, side, self.counts, self.often)
 
     def sample(self, index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return sample `index`: (worse, clean), uint8 (side, side, 3)."""
@@ -326,13 +345,14 @@ class Sources:
         seed: int,
         pairs_share: float = 0.5,
         counts: tuple[float, ...] = (),
+        often: tuple[tuple[str, float], ...] = (),
         zoom: float = 1.0,
         exposed: float = 0.0,
     ) -> tuple[Samples, Samples]:
         """Return (training samples, validation samples); they share no picture unless there is only one."""
         kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
         return tuple(
-            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, zoom, exposed)
+            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, often, zoom, exposed)
             for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
         )
 

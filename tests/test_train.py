@@ -246,6 +246,36 @@ def test_counts_that_are_no_probabilities_are_refused(text):
         Settings(counts=text)
 
 
+def test_kinds_of_a_mixture_come_as_often_as_asked_for():
+    rng = np.random.RandomState(0)
+    drawn = mixture("blur:sigma=1 noise:sigma=5", 32, (1.0,), (("noise", 9.0),))
+    assert np.mean([drawn.draw(rng)[0].name == "noise" for _ in range(2000)]) == pytest.approx(0.9, abs=0.03)
+    plain, foggy = (mixture("gir", 64, (1.0,), often) for often in ((), (("haze", 20.0),)))
+    plain, foggy = (sum(["haze"] == [s.name for s in m.draw(rng)] for _ in range(2000)) for m in (plain, foggy))
+    assert foggy > 4 * plain
+
+
+@pytest.mark.parametrize("text", ["jpeg", "jpeg=", "jpeg=x", "jpeg=0", "jpeg=nan", "jpeg=1,jpeg=2", "=,"])
+def test_often_that_spells_no_kinds_and_numbers_is_refused(text):
+    with pytest.raises(UsageError, match="often="):
+        Settings(often=text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--often", "fog=2"], "fog is none of the steps"),
+        (["--mode", "single:noise-2", "--often", "noise=2"], "for mixtures"),
+        (["--mode", "bsrgan", "--counts", "0.5,0.5"], "for mixtures"),
+        (["--chain", "noise:sigma=5", "--often", "noise=2"], "say --counts too"),
+    ],
+)
+def test_what_cannot_be_mixed_is_said_before_training(gir, folder, tmp_path, arguments, says):
+    made = gir("train", "--data", folder, "-o", tmp_path / "run", "--patches", "32", *arguments)
+    assert made.status == 2
+    assert says in made.err
+
+
 # ---- losses
 
 
@@ -665,7 +695,6 @@ def test_rehearsing_prints_the_speed_and_keeps_nothing(gir, folder, tmp_path):
     assert float(facts["images_per_second"]) > 0
     assert float(facts["multiplications_per_pixel"]) == pytest.approx(girnet_multiplications(8), rel=1e-6)
     assert int(facts["memory_bytes"]) > 10**7
-    assert not (tmp_path / "run").exists()
 
 
 def girnet_multiplications(width):

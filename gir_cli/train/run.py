@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gir_cli import __version__, device_chain, records
-from gir_cli.data import DeviceSamples, Samples, Sources, mixture, psnr, to_float
+from gir_cli.data import DeviceSamples, Samples, Sources, psnr, to_float
 from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
 from gir_cli.features import Features, read_features
@@ -25,7 +25,7 @@ from gir_cli.train.distributed import ALONE, Ranks, total
 from gir_cli.train.growth import grow
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
-from gir_cli.train.settings import Settings, address, averaging, probabilities, sides
+from gir_cli.train.settings import Settings, address, averaging, frequencies, probabilities, sides
 from gir_cli.weights import built, config_of, load
 
 PATIENCE = 10  # updates in a row that may be skipped for not being finite
@@ -85,6 +85,7 @@ class Run:
             settings.seed,
             settings.pairs_share,
             probabilities(settings),
+            frequencies(settings),
             settings.zoom,
             settings.exposed,
         )
@@ -103,13 +104,14 @@ class Run:
         self.teacher = self._teacher()
 
     def _samples(self, samples: Samples) -> Samples | DeviceSamples:
+        distribution = samples.mixture(self.settings.largest)  # what is wrong with it is said before any work
         if self.settings.degrade_on == "cpu":
             return samples
         if samples.pairs is not None:
             raise UsageError("--degrade-on=device has nothing to do for --pairs; leave one of them out")
         if self.device.type == "mps":
             raise UsageError("--degrade-on=device needs 64-bit floats, which mps has not")
-        device_chain.check(mixture(self.settings.distribution, self.settings.largest))
+        device_chain.check(distribution)
         return DeviceSamples(samples)
 
     def _network(self) -> nn.Module:

@@ -22,6 +22,7 @@ class Settings(Checked):
     config: Annotated[str, Param("the backbone's settings, as width=32,blocks=2")] = ""
     distribution: Annotated[str, Param("training distribution: a preset, or a chain")] = "gir"
     counts: Annotated[str, Param("how often 1, 2, … steps of a chain or preset act, as 0.5,0.3,0.2")] = ""
+    often: Annotated[str, Param("how often kinds come beside the others in a mixture, as jpeg=3,haze=0.5")] = ""
     degrade_on: Annotated[
         Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
     ] = "cpu"
@@ -61,6 +62,7 @@ class Settings(Checked):
         super().__post_init__()
         sides(self)
         probabilities(self)
+        frequencies(self)
         if bool(self.perceptual) != bool(self.perceptual_backbone):
             raise UsageError("--perceptual, a weight, and --perceptual-backbone, a file, are of use together only")
 
@@ -76,6 +78,7 @@ FIXED = (
     "config",
     "distribution",
     "counts",
+    "often",
     "degrade_on",
     "seed",
     "loss",
@@ -125,6 +128,18 @@ def probabilities(settings: Settings) -> tuple[float, ...]:
         found = (-1.0,)
     if found and not (min(found) >= 0 and math.isclose(sum(found), 1, abs_tol=1e-6)):
         raise UsageError(f"counts={settings.counts} is no list of probabilities with the sum 1, such as 0.5,0.3,0.2")
+    return found
+
+
+def frequencies(settings: Settings) -> tuple[tuple[str, float], ...]:
+    """Return pairs of a step's name and how often it comes beside others; UsageError if the text spells none."""
+    parts = [part.partition("=") for part in settings.often.split(",")] if settings.often else []
+    try:
+        found = tuple((name, float(value)) for name, _, value in parts)
+    except ValueError:
+        found = (("", -1.0),)
+    if not all(0 < value < math.inf for _, value in found) or len(dict(found)) < len(found):
+        raise UsageError(f"often={settings.often} is no list of kinds and numbers above 0, such as jpeg=3,haze=0.5")
     return found
 
 
