@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
-from gir_cli.models.glance import CELLS, extremes, means, toned
+from gir_cli.models.glance import CELLS, extremes, means, rested, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
 SMALL = {
@@ -170,6 +170,11 @@ def test_a_toner_sees_the_darkest_and_the_brightest_spot_of_each_cell():
     picture = torch.rand(2, 3, 192, 128)
     spots = picture.reshape(2, 3, 64, 3, 64, 2).mean((3, 5)).reshape(2, 3, CELLS, 4, CELLS, 4)
     assert (extremes(picture) - torch.cat((spots.amin((3, 5)), spots.amax((3, 5))), 1)).abs().max() < 1e-6
+
+
+def test_of_a_tones_small_values_only_a_tenth_counts():
+    values = torch.tensor([0.0, 0.01, -0.03, 0.04, -0.5])
+    assert rested(values).tolist() == pytest.approx([0.0, 0.001, -0.003, 0.013, -0.473], abs=1e-7)
 
 
 def test_tone_undoes_darkness_after_haze():

@@ -13,6 +13,7 @@ CELLS = 16  # along each side of the picture, whatever its size
 SPOTS = 4  # along each side of a cell: its darkest and its brightest are means over spots, not pixels, for the noise
 DARKEST = 1 / 1020  # a quarter of an 8-bit level, below which the exponent sees no difference
 CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jump from step to step
+REST, SLACK = 0.03, 0.1  # up to REST, only a tenth of a tone's value counts: a picture that needs none is to have none
 
 
 def means(maps: Tensor, cells: int = CELLS) -> Tensor:
@@ -93,7 +94,7 @@ class Toner(Cells):
             return self._tone(self.seen(features, picture), picture)
 
     def _tone(self, cells: Tensor, picture: Tensor) -> Tensor:
-        return self.stretched(CALM * self.tone(cells), *picture.shape[-2:])
+        return self.stretched(rested(CALM * self.tone(cells)), *picture.shape[-2:])
 
 
 class Glance(Toner):
@@ -118,6 +119,11 @@ class Glance(Toner):
                 return hints, self._tone(cells, picture), None
             trust = 2 * torch.sigmoid(self.stretched(self.trust(cells), *picture.shape[-2:]))
             return hints, self._tone(cells, picture), trust
+
+
+def rested(values: Tensor) -> Tensor:
+    """Return `values` shrunk towards 0 (soft thresholding), with some slack for what is to be learnt from 0 on."""
+    return functional.softshrink(values, REST) + SLACK * values.clamp(-REST, REST)
 
 
 def toned(picture: Tensor, tone: Tensor) -> Tensor:
