@@ -10,17 +10,7 @@ from gir_cli.errors import UsageError
 from gir_cli.train.growth import grow
 from gir_cli.weights import built
 
-LARGER = {
-    "width": 16,
-    "growth": 2.5,
-    "levels": 3,
-    "blocks": 2,
-    "glance": 8,
-    "trust": 1,
-    "toner": 6,
-    "extremes": 1,
-    "finisher": 8,
-}
+LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "glance": 8, "trust": 1, "toner": 6, "extremes": 1}
 
 
 @pytest.mark.parametrize("whole", [{}, {"glance": 8}, {"glance": 8, "toner": 6}])

@@ -34,8 +34,6 @@ VARIANTS = {
         {"glance": 6, "trust": 1},
         {"toner": 6},
         {"toner": 6, "extremes": 1},
-        {"width": 4, "finisher": 1},
-        {"finisher": 16, "glance": 6},
     ],
     "srresnet": variants(scale=[1, 2, 3, 4], channels=[1, 3]),
     "rrdbnet": [*variants(scale=[1, 2, 4, 8]), {"scale": 2, "unshuffle": 2}, {"scale": 1, "unshuffle": 4, "growth": 3}],

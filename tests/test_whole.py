@@ -16,9 +16,7 @@ from gir_cli.views import VIEWS, Ends, sample
 from gir_cli.weights import Model, config_of, save
 
 NAMES = ("nafnet", "restormer", "promptir", "xrestormer", "girnet")
-GLANCING = {
-    "girnet": {"glance": 8, "trust": 1, "toner": 6, "extremes": 1, "finisher": 8}
-}  # what a network needs to take of the whole
+GLANCING = {"girnet": {"glance": 8, "trust": 1, "toner": 6, "extremes": 1}}  # what a network needs to take of the whole
 TILED = {"tile": 256, "overlap": 208}  # enough for these small networks
 
 

@@ -21,7 +21,6 @@ class GirnetConfig(Layout):
     growth: Annotated[float, Param("factor of channels from level to level", 1, 4)] = 2.0
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
-    finisher: Annotated[int, Param("channels of the first level of a second U-Net; 0 for none", 0, 512)] = 0
     glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
     trust: Annotated[int, Param("1 for that branch to weigh the residual as well", 0, 1)] = 0
     toner: Annotated[int, Param("channels of a branch that only tones the whole picture; 0 for none", 0, 512)] = 0
@@ -30,31 +29,22 @@ class GirnetConfig(Layout):
     @property
     def widths(self) -> list[int]:
         """The channels of each level, multiples of 8."""
-        return self.widths_from(self.width)
-
-    def widths_from(self, width: int) -> list[int]:
-        """Return the channels of each level of a U-Net whose first has about `width`, multiples of 8."""
-        return [max(round(width * self.growth**level / 8), 1) * 8 for level in range(self.levels)]
+        return [round(self.width * self.growth**level / 8) * 8 for level in range(self.levels)]
 
     def tensors(self) -> Shapes:
         for part, of in (("trust", "glance"), ("extremes", "toner")):
             if getattr(self, part) and not getattr(self, of):
                 raise UsageError(f"girnet: {part}=1 is of use with {of} only")
-        return (
-            self._unet(12, self.widths)
-            | (inside("finisher", self._unet(24, self.widths_from(self.finisher))) if self.finisher else {})
-            | (inside("glance", self._glance()) if self.glance else {})
-            | (inside("toner", self._toner(self.toner, 6 * self.extremes)) if self.toner else {})
-        )
-
-    def _unet(self, inputs: int, widths: list[int]) -> Shapes:
+        widths = self.widths
         steps = list(enumerate(itertools.pairwise(widths)))
         return (
-            conv("stem", inputs, widths[0])
+            conv("stem", 12, widths[0])
             | self._blocks("down_blocks", widths)
             | self._blocks("up_blocks", widths[:-1])
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
+            | (inside("glance", self._glance()) if self.glance else {})
+            | (inside("toner", self._toner(self.toner, 6 * self.extremes)) if self.toner else {})
             | conv("head", widths[0], 12)
         )
 
