@@ -30,6 +30,7 @@ VARIANTS = {
     "girnet": [
         *variants(levels=[1, 3, 6], blocks=[1, 2]),
         {"width": 13, "growth": 1.3, "levels": 4},
+        {"width": 4},
         {"glance": 6},
         {"glance": 6, "trust": 1},
         {"toner": 6},

@@ -29,7 +29,7 @@ class GirnetConfig(Layout):
     @property
     def widths(self) -> list[int]:
         """The channels of each level, multiples of 8."""
-        return [round(self.width * self.growth**level / 8) * 8 for level in range(self.levels)]
+        return [max(round(self.width * self.growth**level / 8), 1) * 8 for level in range(self.levels)]
 
     def tensors(self) -> Shapes:
         for part, of in (("trust", "glance"), ("extremes", "toner")):
