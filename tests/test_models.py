@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
-from gir_cli.models.glance import CELLS, extremes, means, rested, toned
+from gir_cli.models.toner import CELLS, extremes, means, rested, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
 SMALL = {
@@ -156,11 +156,11 @@ def test_a_new_girnet_is_the_identity():
 
 def test_a_new_girnet_that_looks_at_the_whole_is_the_identity_too():
     batch = torch.rand(1, 3, 32, 32)
-    assert torch.equal(built("girnet", {"width": 8, "glance": 8, "trust": 1, "toner": 6, "extremes": 1})(batch), batch)
+    assert torch.equal(built("girnet", {"width": 8, "toner": 6})(batch), batch)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (5, 7), (33, 50)])
-def test_a_glance_takes_the_means_of_equal_cells(height, width):
+def test_a_toner_takes_the_means_of_equal_cells(height, width):
     maps = torch.rand(1, 2, height, width, dtype=torch.float64)
     fine = maps.repeat_interleave(CELLS, 2).repeat_interleave(CELLS, 3)
     assert (means(maps) - functional.avg_pool2d(fine, (height, width))).abs().max() < 1e-6

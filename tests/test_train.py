@@ -363,13 +363,11 @@ def test_orthogonalised_updates_have_singular_values_near_one():
 
 
 def test_muon_is_for_hidden_kernels_only():
-    network = built(
-        "girnet", {"width": 8, "levels": 2, "blocks": 1, "glance": 8, "trust": 1, "toner": 6, "extremes": 1}
-    )
+    network = built("girnet", {"width": 8, "levels": 2, "blocks": 1, "toner": 6})
     hidden = {name for name, _ in network.named_parameters() if is_hidden(name, network)}
     assert "stem.weight" not in hidden
     assert "head.weight" not in hidden
-    assert not {"glance.tone.weight", "glance.trust.weight", "toner.tone.weight"} & hidden
+    assert not {"toner.tone.weight"} & hidden
     assert "down_blocks.0.0.widen.weight" in hidden
     assert not any(name.endswith("bias") for name in hidden)
 

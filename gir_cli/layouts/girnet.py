@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
-from gir_cli.errors import UsageError
 from gir_cli.layouts import LAYOUTS, Layout
 from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
@@ -21,10 +20,7 @@ class GirnetConfig(Layout):
     growth: Annotated[float, Param("factor of channels from level to level", 1, 4)] = 2.0
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
-    glance: Annotated[int, Param("channels of the branch that looks at the whole picture; 0 for none", 0, 512)] = 0
-    trust: Annotated[int, Param("1 for that branch to weigh the residual as well", 0, 1)] = 0
-    toner: Annotated[int, Param("channels of a branch that only tones the whole picture; 0 for none", 0, 512)] = 0
-    extremes: Annotated[int, Param("1 for that branch to see the darkest and brightest of each place too", 0, 1)] = 0
+    toner: Annotated[int, Param("channels of a branch that tones by the whole picture; 0 for none", 0, 512)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -32,9 +28,6 @@ class GirnetConfig(Layout):
         return [max(round(self.width * self.growth**level / 8), 1) * 8 for level in range(self.levels)]
 
     def tensors(self) -> Shapes:
-        for part, of in (("trust", "glance"), ("extremes", "toner")):
-            if getattr(self, part) and not getattr(self, of):
-                raise UsageError(f"girnet: {part}=1 is of use with {of} only")
         widths = self.widths
         steps = list(enumerate(itertools.pairwise(widths)))
         return (
@@ -43,19 +36,13 @@ class GirnetConfig(Layout):
             | self._blocks("up_blocks", widths[:-1])
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
-            | (inside("glance", self._glance()) if self.glance else {})
-            | (inside("toner", self._toner(self.toner, 6 * self.extremes)) if self.toner else {})
+            | (inside("toner", self._toner(self.toner)) if self.toner else {})
             | conv("head", widths[0], 12)
         )
 
-    def _glance(self) -> Shapes:
-        width = self.glance
-        hint = conv("hint", width, self.widths[-1], 1)
-        return self._toner(width) | hint | (conv("trust", width, 1) if self.trust else {})
-
-    def _toner(self, width: int, more: int = 0) -> Shapes:
+    def _toner(self, width: int) -> Shapes:
         return (
-            conv("look", self.widths[-1] + 5 + more, width, 1)
+            conv("look", self.widths[-1] + 11, width, 1)
             | repeated("blocks", 3, conv("widen", width, width) | conv("narrow", width, width))
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
             | conv("tone", width, 9)

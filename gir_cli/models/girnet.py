@@ -11,7 +11,7 @@ from torch.nn import functional
 from gir_cli.layouts.girnet import GirnetConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ResidualBlock
-from gir_cli.models.glance import Glance, Toner, toned
+from gir_cli.models.toner import Toner, toned
 
 
 @MODELS.add("girnet")
@@ -20,15 +20,15 @@ class Girnet(nn.Module):
 
     Dense 3×3 convolutions are the fast shape on CPUs with AMX and on GPUs alike, and unshuffling by 2 spends
     them where most pixels are shared. The last convolution and the addition of the input run in fp32 under
-    autocast: in bf16 they cost 0.01 to 0.15 dB. With a glance at the whole picture, the picture is toned
-    last: what haze and darkness did to a scene came before blur, noise and compression. A toner tones it once
-    more; it gives nothing to the network, so that it can be trained alone, when the rest is frozen. A new
-    network is the identity.
+    autocast: in bf16 they cost 0.01 to 0.15 dB. With a toner, which looks at the whole picture, the result is
+    toned: what haze and darkness did to a scene came before blur, noise and compression. It gives nothing to
+    the rest of the network, which stays local, and can be trained alone, when the rest is frozen. A new network
+    is the identity.
     """
 
     Config = GirnetConfig
     #: Kernels that touch the picture.
-    outer = ("stem.weight", "glance.tone.weight", "glance.trust.weight", "toner.tone.weight", "head.weight")
+    outer = ("stem.weight", "toner.tone.weight", "head.weight")
 
     def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
         super().__init__()
@@ -40,8 +40,7 @@ class Girnet(nn.Module):
         steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
-        self.glance = Glance(widths[-1], config.glance, bool(config.trust)) if config.glance else None
-        self.toner = Toner(widths[-1], config.toner, bool(config.extremes)) if config.toner else None
+        self.toner = Toner(widths[-1], config.toner) if config.toner else None
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -60,8 +59,8 @@ class Girnet(nn.Module):
             multiple=2**levels,
             minimum=2**levels,
             reach=reach,
-            shared_reach=reach if self.glance or self.toner else None,
-            bytes_per_pixel=10 * self.config.width + 150 * bool(self.glance) + 100 * bool(self.toner),
+            shared_reach=reach if self.toner else None,
+            bytes_per_pixel=10 * self.config.width + 150 * bool(self.toner),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,18 +70,11 @@ class Girnet(nn.Module):
             features = blocks(features)
             skips.append(features)
             features = down(features)
-        last = self.toner(features, x) if self.toner else None
-        if self.glance:
-            hints, tone, trust = self.glance(features, x)
-            features = features + hints
+        tone = self.toner(features, x) if self.toner else None
         features = self.down_blocks[-1](features)
         for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             features = blocks(up(features) + skips.pop())
         with torch.autocast(x.device.type, enabled=False):
             residual = self.head(features.to(self.head.weight.dtype))
-            residual = functional.pixel_shuffle(residual, 2)
-            if not self.glance:
-                restored = x + residual
-            else:
-                restored = toned(x + (residual if trust is None else trust * residual), tone)
-            return restored if last is None else toned(restored, last)
+            restored = x + functional.pixel_shuffle(residual, 2)
+            return restored if tone is None else toned(restored, tone)

@@ -1,4 +1,4 @@
-"""What girnet sees of the whole picture: the statistics of a grid of cells, and what they call for."""
+"""What girnet makes of the whole picture: tones that the statistics of a grid of cells call for."""
 
 from __future__ import annotations
 
@@ -42,33 +42,35 @@ def _shares(size: int, cells: int, like: Tensor) -> Tensor:
     return shares / shares.sum(1, keepdim=True)
 
 
-class Cells(nn.Module):
-    """Looks at the whole picture by the mean features of its cells: (N, inner, h, w) and (N, 3, H, W) to cells.
+class Toner(nn.Module):
+    """Gives the `tone` (N, 9, H, W) that a picture (N, 3, H, W) calls for; a new one's changes nothing.
 
-    Cells (N, width, CELLS, CELLS) know where they lie, for haze is thicker at the top, and learn of the whole;
-    with `extremes`, they know the least and the greatest of the picture's values as well.
+    It looks at the whole picture by the means of its cells and of their features (N, inner, h, w), and by the
+    least and the greatest of each cell. Cells know where they lie, for haze is thicker at the top, and learn of
+    the whole. After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place
+    of colours.
     """
 
-    def __init__(self, inner: int, width: int, extremes: bool = False) -> None:
+    def __init__(self, inner: int, width: int) -> None:
         super().__init__()
-        self.extremes = extremes
-        self.look = nn.Conv2d(2 + 3 + inner + 6 * extremes, width, 1)
+        self.look = nn.Conv2d(2 + 9 + inner, width, 1)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
+        self.tone = nn.Conv2d(width, 9, 3, padding=1)
         self.whole, self.stretched = Whole(), Stretched()
-        self.begin_silent(*self.gather)
-
-    @staticmethod
-    def begin_silent(*layers: nn.Conv2d) -> None:
-        """Have `layers` give 0 at first."""
-        for layer in layers:
+        for layer in (*self.gather, self.tone):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def seen(self, features: Tensor, picture: Tensor) -> Tensor:
-        """Return the cells of a picture and its features, in fp32."""
-        seen = [means(picture), means(features)] + [extremes(picture)] * self.extremes
-        found = self.whole(torch.cat(seen, 1))
+    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            values = rested(CALM * self.tone(self._seen(features, picture)))
+            return self.stretched(values, *picture.shape[-2:])
+
+    def _seen(self, features: Tensor, picture: Tensor) -> Tensor:
+        """Return the cells (N, width, CELLS, CELLS) of a picture and its features, in fp32."""
+        # What every network has comes first: those that grow get more features.
+        found = self.whole(torch.cat((means(picture), extremes(picture), means(features)), 1))
         line = torch.linspace(-1, 1, CELLS, device=found.device)
         place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
         cells = self.look(torch.cat((place.expand(found.shape[0], -1, -1, -1), found), 1))
@@ -76,49 +78,6 @@ class Cells(nn.Module):
             cells = block(cells)
             cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
         return cells
-
-
-class Toner(Cells):
-    """Gives the `tone` (N, 9, H, W) that a picture (N, 3, H, W) calls for; a new one's changes nothing.
-
-    After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place of colours.
-    """
-
-    def __init__(self, inner: int, width: int, extremes: bool = False) -> None:
-        super().__init__(inner, width, extremes)
-        self.tone = nn.Conv2d(width, 9, 3, padding=1)
-        self.begin_silent(self.tone)
-
-    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            return self._tone(self.seen(features, picture), picture)
-
-    def _tone(self, cells: Tensor, picture: Tensor) -> Tensor:
-        return self.stretched(rested(CALM * self.tone(cells)), *picture.shape[-2:])
-
-
-class Glance(Toner):
-    """A toner that also gives hints to the network: `hints` (N, inner, h, w), to be added to the features.
-
-    And, where it has one, the `trust` (N, 1, H, W) in 0..2 by which the residual is to be multiplied. A new
-    one hints nothing, and trusts the residual as it is.
-    """
-
-    def __init__(self, inner: int, width: int, trust: bool) -> None:
-        super().__init__(inner, width)
-        self.hint = nn.Conv2d(width, inner, 1)
-        self.trust = nn.Conv2d(width, 1, 3, padding=1) if trust else None
-        self.begin_silent(*filter(None, (self.hint, self.trust)))
-
-    def forward(self, features: Tensor, picture: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return hints, tone and trust."""
-        with torch.autocast(features.device.type, enabled=False):
-            cells = self.seen(features, picture)
-            hints = self.stretched(self.hint(cells), *features.shape[-2:])
-            if not self.trust:
-                return hints, self._tone(cells, picture), None
-            trust = 2 * torch.sigmoid(self.stretched(self.trust(cells), *picture.shape[-2:]))
-            return hints, self._tone(cells, picture), trust
 
 
 def rested(values: Tensor) -> Tensor:
