@@ -114,7 +114,9 @@ def test_a_signal_leaves_finished_files_only(tmp_path, number, status):
     for index in range(400):
         (folder / f"{index:03}.png").write_bytes(picture)
     command = [sys.executable, "-m", "gir_cli", "degrade", "--noise", "9", str(folder), "-o", str(tmp_path / "out")]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else, in the background, it is ignored
     run = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(list((tmp_path / "out").glob("*.png"))) < 3:
         time.sleep(0.01)

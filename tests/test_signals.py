@@ -6,6 +6,14 @@ import pytest
 from gir_cli.cli.signals import Terminated, heed, raised
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Have SIGINT arrive even where the tests run in the background, which is to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Dying:
     def __init__(self, number):
         self.number = number
@@ -38,10 +46,7 @@ def test_what_has_been_raised_is_forgotten_by_the_next_run():
 
 
 def test_an_ignored_interruption_stays_ignored():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with raised():
-            os.kill(os.getpid(), signal.SIGINT)
-            heed()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with raised():
+        os.kill(os.getpid(), signal.SIGINT)
+        heed()
