@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
-from gir_cli.models.toner import CELLS, extremes, means, rested, toned
+from gir_cli.models.toner import CELLS, Toner, extremes, means, rested, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
 SMALL = {
@@ -163,13 +164,23 @@ def test_a_new_girnet_that_looks_at_the_whole_is_the_identity_too():
 def test_a_toner_takes_the_means_of_equal_cells(height, width):
     maps = torch.rand(1, 2, height, width, dtype=torch.float64)
     fine = maps.repeat_interleave(CELLS, 2).repeat_interleave(CELLS, 3)
-    assert (means(maps) - functional.avg_pool2d(fine, (height, width))).abs().max() < 1e-6
+    assert (means(maps, CELLS) - functional.avg_pool2d(fine, (height, width))).abs().max() < 1e-6
 
 
 def test_a_toner_sees_the_darkest_and_the_brightest_spot_of_each_cell():
-    picture = torch.rand(2, 3, 192, 128)
-    spots = picture.reshape(2, 3, 64, 3, 64, 2).mean((3, 5)).reshape(2, 3, CELLS, 4, CELLS, 4)
-    assert (extremes(picture) - torch.cat((spots.amin((3, 5)), spots.amax((3, 5))), 1)).abs().max() < 1e-6
+    thumbnail = torch.rand(2, 3, 64, 64)
+    spots = thumbnail.reshape(2, 3, CELLS, 4, CELLS, 4)
+    assert (extremes(thumbnail) - torch.cat((spots.amin((3, 5)), spots.amax((3, 5))), 1)).abs().max() < 1e-6
+
+
+def test_a_toner_makes_no_difference_between_sizes_of_a_picture():
+    toner = Toner(6)
+    nn.init.normal_(toner.tone.weight)
+    picture = torch.rand(1, 3, 64, 64)
+    large = picture.repeat_interleave(3, 2).repeat_interleave(2, 3)
+    small, large = (functional.adaptive_avg_pool2d(toner(size), CELLS) for size in (picture, large))
+    assert small.abs().max() > 0.1
+    assert (small - large).abs().max() < 0.02 * small.abs().max()
 
 
 def test_of_a_tones_small_values_only_a_tenth_counts():

@@ -367,6 +367,7 @@ def test_muon_is_for_hidden_kernels_only():
     hidden = {name for name, _ in network.named_parameters() if is_hidden(name, network)}
     assert "stem.weight" not in hidden
     assert "head.weight" not in hidden
+    assert "toner.look.weight" not in hidden
     assert "toner.tone.weight" not in hidden
     assert "down_blocks.0.0.widen.weight" in hidden
     assert not any(name.endswith("bias") for name in hidden)

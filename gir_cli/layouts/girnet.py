@@ -40,10 +40,15 @@ class GirnetConfig(Layout):
             | conv("head", widths[0], 12)
         )
 
-    def _toner(self, width: int) -> Shapes:
+    @staticmethod
+    def _toner(width: int) -> Shapes:
+        block = conv("widen", width, width) | conv("narrow", width, width)
         return (
-            conv("look", self.widths[-1] + 11, width, 1)
-            | repeated("blocks", 3, conv("widen", width, width) | conv("narrow", width, width))
+            conv("look", 5, width)
+            | repeated("spots", 2, block)
+            | repeated("halve", 2, {"weight": (width, width, 2, 2), "bias": (width,)})
+            | conv("range", 6, width, 1)
+            | repeated("cells", 3, block)
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
             | conv("tone", width, 9)
         )

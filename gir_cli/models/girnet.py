@@ -21,14 +21,14 @@ class Girnet(nn.Module):
     Dense 3×3 convolutions are the fast shape on CPUs with AMX and on GPUs alike, and unshuffling by 2 spends
     them where most pixels are shared. The last convolution and the addition of the input run in fp32 under
     autocast: in bf16 they cost 0.01 to 0.15 dB. With a toner, which looks at the whole picture, the result is
-    toned: what haze and darkness did to a scene came before blur, noise and compression. It gives nothing to
-    the rest of the network, which stays local, and can be trained alone, when the rest is frozen. A new network
-    is the identity.
+    toned: what haze and darkness did to a scene came before blur, noise and compression. It takes nothing from
+    the rest of the network and gives nothing to it, which stays local, and can be trained alone, when the rest
+    is frozen. A new network is the identity.
     """
 
     Config = GirnetConfig
     #: Kernels that touch the picture.
-    outer = ("stem.weight", "toner.tone.weight", "head.weight")
+    outer = ("stem.weight", "toner.look.weight", "toner.tone.weight", "head.weight")
 
     def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Girnet(nn.Module):
         steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
-        self.toner = Toner(widths[-1], config.toner) if config.toner else None
+        self.toner = Toner(config.toner) if config.toner else None
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -70,11 +70,10 @@ class Girnet(nn.Module):
             features = blocks(features)
             skips.append(features)
             features = down(features)
-        tone = self.toner(features, x) if self.toner else None
         features = self.down_blocks[-1](features)
         for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             features = blocks(up(features) + skips.pop())
         with torch.autocast(x.device.type, enabled=False):
             residual = self.head(features.to(self.head.weight.dtype))
             restored = x + functional.pixel_shuffle(residual, 2)
-            return restored if tone is None else toned(restored, tone)
+            return toned(restored, self.toner(x)) if self.toner else restored

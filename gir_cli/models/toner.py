@@ -16,20 +16,19 @@ CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jum
 REST, SLACK = 0.03, 0.1  # up to REST, only a tenth of a tone's value counts: a picture that needs none is to have none
 
 
-def means(maps: Tensor, cells: int = CELLS) -> Tensor:
-    """Return the means of maps (N, C, h, w) over a grid of `cells` by `cells`; cells may cover parts of pixels."""
+def means(maps: Tensor, cells: int) -> Tensor:
+    """Return the means of maps (N, C, h, w) over a grid of `cells` by `cells`; they may cover parts of pixels."""
     rows, columns = (_shares(size, cells, maps) for size in maps.shape[-2:])
     return rows @ maps.float() @ columns.mT
 
 
-def extremes(picture: Tensor) -> Tensor:
-    """Return (N, 6, CELLS, CELLS): the least and the greatest of each cell of a picture (N, 3, H, W).
+def extremes(thumbnail: Tensor) -> Tensor:
+    """Return (N, 6, CELLS, CELLS): the least and the greatest spot of each cell of a thumbnail (N, 3, …).
 
     How dark the darkest is tells haze from what is pale (the dark channel of He et al., 2009), and how bright
     the brightest, a darkened picture from one of the dark.
     """
-    spots = means(picture, CELLS * SPOTS)
-    return torch.cat((-functional.max_pool2d(-spots, SPOTS), functional.max_pool2d(spots, SPOTS)), 1)
+    return torch.cat((-functional.max_pool2d(-thumbnail, SPOTS), functional.max_pool2d(thumbnail, SPOTS)), 1)
 
 
 def _shares(size: int, cells: int, like: Tensor) -> Tensor:
@@ -45,16 +44,19 @@ def _shares(size: int, cells: int, like: Tensor) -> Tensor:
 class Toner(nn.Module):
     """Gives the `tone` (N, 9, H, W) that a picture (N, 3, H, W) calls for; a new one's changes nothing.
 
-    It looks at the whole picture by the means of its cells and of their features (N, inner, h, w), and by the
-    least and the greatest of each cell. Cells know where they lie, for haze is thicker at the top, and learn of
-    the whole. After the low-resolution coefficients of HDRNet (Gharbi et al., 2017, Sec. 3), for tones in place
-    of colours.
+    It looks at a thumbnail of the whole picture, the means of its spots, and at the least and the greatest of
+    each cell, so that the picture's size makes no difference to it. Spots know where they lie, for haze is thicker
+    at the top, and cells learn of the whole. After the low-resolution stream of HDRNet (Gharbi et al., 2017,
+    Sec. 3.1), for tones in place of colours.
     """
 
-    def __init__(self, inner: int, width: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(2 + 9 + inner, width, 1)
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(3))
+        self.look = nn.Conv2d(2 + 3, width, 3, padding=1)
+        self.spots = nn.ModuleList(ResidualBlock(width) for _ in range(2))
+        self.halve = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for _ in range(2))
+        self.range = nn.Conv2d(6, width, 1)
+        self.cells = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
         self.tone = nn.Conv2d(width, 9, 3, padding=1)
         self.whole, self.stretched = Whole(), Stretched()
@@ -62,22 +64,24 @@ class Toner(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor, picture: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            values = rested(CALM * self.tone(self._seen(features, picture)))
+    def forward(self, picture: Tensor) -> Tensor:
+        with torch.autocast(picture.device.type, enabled=False):
+            values = rested(CALM * self.tone(self._seen(picture)))
             return self.stretched(values, *picture.shape[-2:])
 
-    def _seen(self, features: Tensor, picture: Tensor) -> Tensor:
-        """Return the cells (N, width, CELLS, CELLS) of a picture and its features, in fp32."""
-        # What every network has comes first: those that grow get more features.
-        found = self.whole(torch.cat((means(picture), extremes(picture), means(features)), 1))
-        line = torch.linspace(-1, 1, CELLS, device=found.device)
-        place = torch.stack((line[:, None].expand(CELLS, CELLS), line.expand(CELLS, CELLS)))
-        cells = self.look(torch.cat((place.expand(found.shape[0], -1, -1, -1), found), 1))
-        for block, gather in zip(self.blocks, self.gather, strict=True):
-            cells = block(cells)
-            cells = cells + gather(torch.relu(cells).mean((-2, -1), keepdim=True))
-        return cells
+    def _seen(self, picture: Tensor) -> Tensor:
+        """Return the cells (N, width, CELLS, CELLS) of a picture, in fp32."""
+        thumbnail = self.whole(means(picture, CELLS * SPOTS))
+        line = torch.linspace(-1, 1, CELLS * SPOTS, device=thumbnail.device)
+        place = torch.stack(torch.meshgrid(line, line, indexing="ij"))
+        seen = self.look(torch.cat((place.expand(len(thumbnail), -1, -1, -1), thumbnail), 1))
+        for block, halve in zip(self.spots, self.halve, strict=True):
+            seen = halve(block(seen))
+        seen = seen + self.range(extremes(thumbnail))
+        for block, gather in zip(self.cells, self.gather, strict=True):
+            seen = block(seen)
+            seen = seen + gather(torch.relu(seen).mean((-2, -1), keepdim=True))
+        return seen
 
 
 def rested(values: Tensor) -> Tensor:
