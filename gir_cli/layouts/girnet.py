@@ -44,9 +44,9 @@ class GirnetConfig(Layout):
     def _toner(width: int) -> Shapes:
         block = conv("widen", width, width) | conv("narrow", width, width)
         return (
-            conv("look", 5, width)
-            | repeated("spots", 2, block)
-            | repeated("halve", 2, {"weight": (width, width, 2, 2), "bias": (width,)})
+            conv("look", 5, width, 2)
+            | inside("spots", block)
+            | conv("halve", width, width, 2)
             | conv("range", 6, width, 1)
             | repeated("cells", 3, block)
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})

@@ -52,9 +52,9 @@ class Toner(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(2 + 3, width, 3, padding=1)
-        self.spots = nn.ModuleList(ResidualBlock(width) for _ in range(2))
-        self.halve = nn.ModuleList(nn.Conv2d(width, width, 2, stride=2) for _ in range(2))
+        self.look = nn.Conv2d(2 + 3, width, 2, stride=2)
+        self.spots = ResidualBlock(width)
+        self.halve = nn.Conv2d(width, width, 2, stride=2)
         self.range = nn.Conv2d(6, width, 1)
         self.cells = nn.ModuleList(ResidualBlock(width) for _ in range(3))
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
@@ -75,9 +75,7 @@ class Toner(nn.Module):
         line = torch.linspace(-1, 1, CELLS * SPOTS, device=thumbnail.device)
         place = torch.stack(torch.meshgrid(line, line, indexing="ij"))
         seen = self.look(torch.cat((place.expand(len(thumbnail), -1, -1, -1), thumbnail), 1))
-        for block, halve in zip(self.spots, self.halve, strict=True):
-            seen = halve(block(seen))
-        seen = seen + self.range(extremes(thumbnail))
+        seen = self.halve(self.spots(seen)) + self.range(extremes(thumbnail))
         for block, gather in zip(self.cells, self.gather, strict=True):
             seen = block(seen)
             seen = seen + gather(torch.relu(seen).mean((-2, -1), keepdim=True))
