@@ -63,6 +63,7 @@ WEIGHTS_RECORD = (
     ("license", "licence of the weights"),
     ("parents", "SHA-256 of the weights that these were tuned from, or blended of"),
     ("blend", "the share of each of those, if blended"),
+    ("graft", "the parts taken from other weights: their names, those weights' SHA-256 and training"),
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import fnmatch
 import json
 import os
 from collections.abc import Mapping
@@ -154,9 +155,40 @@ def blended(model: Model, other: Model, share: float) -> Model:
     floats = {name: value for name, value in mine.items() if value.is_floating_point()}
     network.load_state_dict({**mine, **{name: value.lerp(theirs[name], share) for name, value in floats.items()}})
     kept = {key: value for key, value in model.record.items() if key not in ("train", "scores")}
-    terms = " and ".join(dict.fromkeys(each.record.get("license", "") for each in (model, other)))
     parents = {"parents": [model.digest, other.digest], "blend": [1 - share, share]}
-    return Model(network, {**kept, "license": terms, **parents})
+    return Model(network, {**kept, "license": _terms(model, other), **parents})
+
+
+def grafted(model: Model, other: Model, parts: str) -> Model:
+    """Return `model` with the parameters of `other` that `parts` names (comma-separated patterns) for its own.
+
+    The network is as `other` is configured, so that it may have parts which `model` lacks, such as a toner; all
+    but those must be in `model` as they are there. The record is that of `model`, without its scores, and says
+    what was grafted and how that came to be. WeightsError if it does not fit, UsageError if nothing is named so.
+    """
+    mine, theirs = model.network.state_dict(), other.network.state_dict()
+    if model.record["model"] != other.record["model"]:
+        raise WeightsError(f"a {other.record['model']} cannot be grafted on a {model.record['model']}")
+    taken: set[str] = set()
+    for pattern in parts.split(","):
+        if not (named := {name for name in theirs if fnmatch.fnmatchcase(name, pattern)}):
+            raise UsageError(f"'{pattern}' names no parameter of the {other.record['model']} to graft")
+        taken |= named
+    tensors = {name: value if name in taken else mine.get(name) for name, value in theirs.items()}
+    for name, value in tensors.items():
+        if value is None or value.shape != theirs[name].shape:
+            raise WeightsError(f"'{name}' is not in both alike, and not grafted")
+    network = copy.deepcopy(other.network)
+    network.load_state_dict(tensors)
+    kept = {key: value for key, value in model.record.items() if key != "scores"}
+    graft = {"parts": parts, "sha256": other.digest, "train": other.record.get("train")}
+    changed = {"config": other.record["config"], "license": _terms(model, other), "graft": graft}
+    return Model(network, {**kept, **changed})
+
+
+def _terms(*models: Model) -> str:
+    """Return the licences of `models`, each once."""
+    return " and ".join(dict.fromkeys(filter(None, (model.record.get("license") for model in models))))
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -19,7 +19,7 @@ from gir_cli import checkpoints, records
 from gir_cli.errors import UsageError, WeightsError
 from gir_cli.models import MODELS
 from gir_cli.recognition import CONTAINERS
-from gir_cli.weights import config_of, load, save
+from gir_cli.weights import built, config_of, load, save
 
 PUBLISHED = [name for name in MODELS if name != "girnet"]
 SETTINGS = {"uformer": {"side": "64"}}  # what tensors cannot show of the small networks
@@ -395,9 +395,53 @@ def test_different_networks_are_not_blended(gir, tmp_path):
     assert not (tmp_path / "c.safetensors").exists()
 
 
+def girnets(folder, **settings):
+    """Two weights files: girnets with the second one's own settings, all tensors drawn."""
+    for name, config, seed in (("a", {}, 1), ("b", settings, 2)):
+        torch.manual_seed(seed)
+        made = built("girnet", {"width": 8, "levels": 2, "blocks": 1, **config})
+        for tensor in made.parameters():
+            torch.nn.init.normal_(tensor, std=0.05)
+        record = {"name": name, "model": "girnet", "config": config_of(made), "license": "CC0-1.0"}
+        save(folder / f"{name}.safetensors", made.state_dict(), {**record, "train": {"steps": seed}, "scores": {}})
+    return folder / "a.safetensors", folder / "b.safetensors"
+
+
+def test_a_graft_takes_the_named_parts_of_another_file(gir, tmp_path):
+    a, b = girnets(tmp_path, toner=6)
+    done = gir("convert", a, "--graft", f"{b}=toner.*", "-o", tmp_path / "c.safetensors")
+    assert done.status == 0, done.err
+    first, second, joined = load(a), load(b), load(tmp_path / "c.safetensors")
+    for name, value in joined.network.state_dict().items():
+        source = second if name.startswith("toner.") else first
+        assert torch.equal(value, source.network.state_dict()[name]), name
+    assert joined.record["train"] == {"steps": 1}
+    assert joined.record["graft"] == {"parts": "toner.*", "sha256": second.digest, "train": {"steps": 2}}
+    assert joined.record["license"] == "CC0-1.0" and "scores" not in joined.record
+    done = gir("info", tmp_path / "c.safetensors")
+    assert done.status == 0 and b"toner.*" in done.out
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts", "status", "says"),
+    [
+        ({"toner": 6}, "tuner.*", 2, "'tuner.*' names no parameter"),
+        ({"toner": 6}, "head.*", 3, "'toner."),  # which a does not have, and does not get
+        ({"width": 16}, "head.*", 3, "is not in both alike"),
+    ],
+)
+def test_a_graft_that_does_not_fit_is_refused(gir, tmp_path, settings, parts, status, says):
+    a, b = girnets(tmp_path, **settings)
+    done = gir("convert", a, "--graft", f"{b}={parts}", "-o", tmp_path / "c.safetensors")
+    assert done.status == status and says in done.err and done.err.count("\n") == 1
+    assert not (tmp_path / "c.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
+        (["-o", "x.safetensors", "--graft", "y.pth"], 2, "--graft=y.pth is not FILE=NAMES"),
+        (["-o", "x.safetensors", "--graft", "y.pth=a", "--blend", "y.pth=1"], 2, "give one"),
         ([], 2, "needs -o"),
         (["-o", "x.pth"], 2, "written to .safetensors"),
         (["-o", "x.safetensors", "--set", "local"], 2, "--set=local is not KEY=VALUE"),

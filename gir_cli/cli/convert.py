@@ -21,6 +21,7 @@ EPILOG = """Examples:
   gir convert NAFNet-REDS-width64.pth -o reds.safetensors --set local=256
   gir convert Restormer.pth -o direct.safetensors --set ending=direct
   gir convert a.safetensors --blend b.safetensors=0.6 -o between.safetensors
+  gir convert a.safetensors --graft b.safetensors='toner.*' -o both.safetensors
 """
 
 
@@ -40,6 +41,10 @@ class Converting(Checked):
             "weights of the same network to mix in, best tuned from one start, and their share", metavar="FILE=SHARE"
         ),
     ] = None
+    graft: Annotated[
+        str | None,
+        Param("weights of the same kind, and the parameters to take from them, by name", metavar="FILE=NAMES"),
+    ] = None
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
@@ -48,23 +53,28 @@ def convert(
     checkpoint: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
     converting: Converting = Converting(),
 ) -> int:
-    """Turn weights that others published into gir's, or into another precision, or blend two.
+    """Turn weights that others published into gir's, or into another precision, or join two.
 
     The network and its sizes are recognised from the names and shapes of the tensors; code in the file
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
     xrestormer, ending of restormer. A blend is the weighted mean of every value (network interpolation,
-    Wang et al., 2019): it is of use between runs that began with the same weights.
+    Wang et al., 2019): it is of use between runs that began with the same weights. A graft takes
+    whole parts of another file, as 'toner.*,head.*', where the rest is alike.
     """
+    if converting.blend and converting.graft:
+        raise UsageError("--blend and --graft are two ways to join files; give one")
     other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
+    other, parts = _graft(converting.graft) if converting.graft else (other, "")
     target = _target([Path(checkpoint), other] if other else [Path(checkpoint)], converting.output)
     settings = dict(_pair(text) for text in converting.set)
     records.check(Path(checkpoint), settings)
 
-    from gir_cli.weights import blended, load, save
+    from gir_cli.weights import blended, grafted, load, save
 
     model = load(Path(checkpoint), settings)
     if other:
-        model = blended(model, load(other, settings), share)
+        mate = load(other, settings)
+        model = grafted(model, mate, parts) if parts else blended(model, mate, share)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)
@@ -94,6 +104,14 @@ def _blend(text: str) -> tuple[Path, float]:
     if not (file and 0 <= found <= 1):
         raise UsageError(f"--blend={files.shown(text)} is not FILE=SHARE with a share from 0 to 1")
     return Path(file), found
+
+
+def _graft(text: str) -> tuple[Path, str]:
+    """Return the file of other weights and the names of what to take."""
+    file, _, parts = text.rpartition("=")
+    if not (file and parts):
+        raise UsageError(f"--graft={files.shown(text)} is not FILE=NAMES, as b.safetensors=toner.*")
+    return Path(file), parts
 
 
 def _pair(text: str) -> tuple[str, str]:
