@@ -162,9 +162,9 @@ def blended(model: Model, other: Model, share: float) -> Model:
 def grafted(model: Model, other: Model, parts: str) -> Model:
     """Return `model` with the parameters of `other` that `parts` names (comma-separated patterns) for its own.
 
-    The network is as `other` is configured, so that it may have parts which `model` lacks, such as a toner; all
-    but those must be in `model` as they are there. The record is that of `model`, without its scores, and says
-    what was grafted and how that came to be. WeightsError if it does not fit, UsageError if nothing is named so.
+    The network is as `model` is configured, or as `other` is where what is taken is not in `model`, such as a
+    toner. The record is that of `model`, without its scores, and says what was grafted and how that came to be.
+    WeightsError if it does not fit, UsageError if nothing is named so.
     """
     mine, theirs = model.network.state_dict(), other.network.state_dict()
     if model.record["model"] != other.record["model"]:
@@ -174,15 +174,20 @@ def grafted(model: Model, other: Model, parts: str) -> Model:
         if not (named := {name for name in theirs if fnmatch.fnmatchcase(name, pattern)}):
             raise UsageError(f"'{pattern}' names no parameter of the {other.record['model']} to graft")
         taken |= named
-    tensors = {name: value if name in taken else mine.get(name) for name, value in theirs.items()}
-    for name, value in tensors.items():
-        if value is None or value.shape != theirs[name].shape:
-            raise WeightsError(f"'{name}' is not in both alike, and not grafted")
-    network = copy.deepcopy(other.network)
+    host = model if taken <= mine.keys() else other
+    tensors = {
+        name: theirs[name] if name in taken else mine.get(name)
+        for name in host.network.state_dict()
+        if name in taken or name in mine
+    }
+    if wrong := difference(shapes(host.network.state_dict()), shapes(tensors)):
+        raise WeightsError(f"the parts do not make one network: {wrong}")
+    network = copy.deepcopy(host.network)
     network.load_state_dict(tensors)
     kept = {key: value for key, value in model.record.items() if key != "scores"}
-    graft = {"parts": parts, "sha256": other.digest, "train": other.record.get("train")}
-    changed = {"config": other.record["config"], "license": _terms(model, other), "graft": graft}
+    made = {key: other.record[key] for key in ("train", "parents", "blend", "graft") if key in other.record}
+    graft = {"parts": parts, "sha256": other.digest, **made}
+    changed = {"config": host.record["config"], "license": _terms(model, other), "graft": graft}
     return Model(network, {**kept, **changed})
 
 
