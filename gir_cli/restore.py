@@ -33,7 +33,7 @@ from gir_cli.image import Levels
 from gir_cli.models import Description
 from gir_cli.models.whole import Found, Place, found, shared
 from gir_cli.remembered import remembered
-from gir_cli.views import VIEWS, Ends, View, sample
+from gir_cli.views import VIEWS, Ends, View, reduced, sample
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
@@ -324,13 +324,18 @@ class Restorer:
         if not self._shares or not self.tile:
             return []
         side = self.tile if self._sees_all else min(self.tile, SAMPLE)
-        samples = self._clipped(turn(np.stack([sample(source, side) for source in sources])))
+        samples = self._clipped(turn(np.stack([self._sample(source, side) for source in sources])))
         wholes: list[Found] = []
         for view in self._views:
             with found(self.model.network) as quantities:
                 self._run(view.of(samples), sigmas, apart=True)
             wholes.append(quantities)
         return wholes
+
+    def _sample(self, source: Any, side: int) -> np.ndarray:
+        """Return at most `side` by `side` pixels in which the model finds what it would in all of `source`."""
+        description = self.model.description
+        return reduced(source, side, description.multiple) if description.means_alone else sample(source, side)
 
     def _band(
         self, sources: Sequence, row: Span, turn: Callable, sigmas: list[float] | None, wholes: list[Found]

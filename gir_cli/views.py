@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from gir_cli.models import Description
@@ -72,6 +75,25 @@ def sample(picture: Any, side: int) -> np.ndarray:
     """
     rows, columns = (_pieces(size, side) for size in picture.shape[:2])
     return np.concatenate([np.concatenate([picture[row, column] for column in columns], 1) for row in rows])
+
+
+def reduced(picture: Any, side: int, multiple: int) -> np.ndarray:
+    """Return the whole of `picture` scaled down to at most `side` by `side` pixels, by means over areas, as float32.
+
+    Where it is scaled down, to a multiple of `multiple`. Rows are read by bands, so that this takes little memory.
+    """
+    height, width = (size if size <= side else max(side // multiple, 1) * multiple for size in picture.shape[:2])
+    edges = np.linspace(0, picture.shape[0], height + 1)
+    rows = [_mean_row(picture, top, bottom) for top, bottom in itertools.pairwise(edges)]
+    return np.concatenate([cv2.resize(row, (width, 1), interpolation=cv2.INTER_AREA) for row in rows])
+
+
+def _mean_row(picture: Any, top: float, bottom: float) -> np.ndarray:
+    """Return the mean (1, W, C) of the rows of `picture` from `top` to `bottom`, of some of which it is a part."""
+    rows = np.arange(math.floor(top), min(math.ceil(bottom), picture.shape[0]))
+    shares = np.minimum(rows + 1, bottom) - np.maximum(rows, top)
+    band = picture[rows[0] : rows[-1] + 1, :]
+    return np.tensordot((shares / shares.sum()).astype(np.float32), band, 1)[None]
 
 
 def _pieces(size: int, side: int) -> list[slice]:

@@ -114,6 +114,15 @@ def test_a_flat_picture_stays_flat_and_keeps_its_colour(restorer, side, inside, 
     assert off.mean() < mean
 
 
+def test_tiles_are_toned_as_the_whole_is(restorer, pixels):
+    hazy = apply(draw(parse("haze:1.2"), stream(1, "draw")), pixels, stream(1, "apply")).astype(np.float32)
+    wide = np.concatenate((hazy, hazy[::-1]), 0)
+    tiled = Restorer(DEFAULT, Way(precision="fp32", device="cpu", tile=256))(wide)
+    whole = restorer(wide)
+    assert np.abs(whole - wide).mean() > 0.03
+    assert np.abs(whole - tiled).max() < 0.01
+
+
 def test_the_default_model_is_taken_without_being_named(gir, photograph):
     done = gir("restore", stdin=encoded(photograph))
     assert done.status == 0

@@ -25,7 +25,8 @@ class Description:
     extended by `padding` at right and bottom, or, where it must be `square`, on all sides. `reach`
     is how many pixels around a point can influence it, beside what tiles share; None where that is
     the whole picture or more than tiles could overlap. `shared_reach` is how many still do where tiles
-    share what is taken of the whole picture (models/whole.py), None where nothing is. `noise_level`
+    share what is taken of the whole picture (models/whole.py), None where nothing is; with `means_alone`
+    that goes by means over large areas, so that the picture scaled down shows it. `noise_level`
     says that it takes the noise's standard deviation as a second argument. `bytes_per_pixel` is an
     estimate of the memory a forward pass takes in fp32 for a pixel of the input, which the tile size
     is chosen by.
@@ -39,6 +40,7 @@ class Description:
     square: bool = False
     reach: int | None = 64
     shared_reach: int | None = None
+    means_alone: bool = False
     noise_level: bool = False
     half_safe: bool = True
     bytes_per_pixel: int = 1000

@@ -60,6 +60,7 @@ class Girnet(nn.Module):
             minimum=2**levels,
             reach=reach,
             shared_reach=reach if self.toner else None,
+            means_alone=True,
             bytes_per_pixel=10 * self.config.width + 150 * bool(self.toner),
         )
 
