@@ -74,7 +74,7 @@ class Toner(nn.Module):
         thumbnail = self.whole(means(picture, CELLS * SPOTS))
         line = torch.linspace(-1, 1, CELLS * SPOTS, device=thumbnail.device)
         place = torch.stack(torch.meshgrid(line, line, indexing="ij"))
-        seen = self.look(torch.cat((place.expand(len(thumbnail), -1, -1, -1), thumbnail), 1))
+        seen = self.look(torch.cat((place.expand(thumbnail.shape[0], -1, -1, -1), thumbnail), 1))
         seen = self.halve(self.spots(seen)) + self.range(extremes(thumbnail))
         for block, gather in zip(self.cells, self.gather, strict=True):
             seen = block(seen)
