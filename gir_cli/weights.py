@@ -176,7 +176,7 @@ def grafted(model: Model, other: Model, parts: str) -> Model:
         taken |= named
     host = model if taken <= mine.keys() else other
     tensors = {
-        name: theirs[name] if name in taken else mine.get(name)
+        name: theirs[name] if name in taken else mine[name]
         for name in host.network.state_dict()
         if name in taken or name in mine
     }
