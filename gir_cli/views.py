@@ -80,7 +80,8 @@ def sample(picture: Any, side: int) -> np.ndarray:
 def reduced(picture: Any, side: int, multiple: int) -> np.ndarray:
     """Return the whole of `picture` (H, W, C) as float32, scaled down by means over areas to at most `side` a side.
 
-    A side that is scaled down becomes a multiple of `multiple`, in pixels. Rows are read by bands, so that this takes little memory.
+    A side that is scaled down becomes a multiple of `multiple`, in pixels. Rows are read by bands, so that this takes
+    little memory.
     """
     height, width = (size if size <= side else max(side // multiple, 1) * multiple for size in picture.shape[:2])
     edges = np.linspace(0, picture.shape[0], height + 1)
