@@ -10,7 +10,7 @@ from gir_cli.errors import UsageError
 from gir_cli.train.growth import grow
 from gir_cli.weights import built
 
-LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "toner": 6}
+LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "toner": 6}
 
 
 @pytest.mark.parametrize("whole", [{}, {"toner": 4}])
@@ -54,7 +54,7 @@ def test_one_that_is_larger_is_refused(smaller, said):
     ("name", "larger"),
     [
         ("restormer", {"width": 8}),  # features are normalised together
-        ("girnet", {"levels": 3}),  # the new level is not the identity
+        ("girnet", {"levels": 3, "blocks": 2}),  # the new level is not the identity
     ],
 )
 def test_one_that_would_not_do_the_same_is_refused(name, larger):

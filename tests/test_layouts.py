@@ -31,6 +31,7 @@ VARIANTS = {
         *variants(levels=[1, 3, 6], blocks=[1, 2]),
         {"width": 13, "growth": 1.3, "levels": 4},
         {"width": 4},
+        *variants(levels=[1, 3], middle=[3]),
         {"toner": 6},
     ],
     "srresnet": variants(scale=[1, 2, 3, 4], channels=[1, 3]),

@@ -15,7 +15,7 @@ from gir_cli.models.toner import CELLS, Toner, extremes, means, rested, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
 SMALL = {
-    "girnet": {"width": 8, "levels": 2, "blocks": 1},
+    "girnet": {"width": 8, "levels": 2, "blocks": 1, "middle": 1},
     "srresnet": {"width": 8, "blocks": 2},
     "rrdbnet": {"width": 4, "growth": 2, "blocks": 1, "scale": 2},
     "dncnn": {"width": 8, "depth": 4},

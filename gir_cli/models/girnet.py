@@ -35,7 +35,7 @@ class Girnet(nn.Module):
         widths = config.widths
         self.config = config
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
-        self.down_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths)
+        self.down_blocks = nn.ModuleList(map(self._blocks, widths, config.depths))
         self.up_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths[:-1])
         steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
@@ -51,9 +51,10 @@ class Girnet(nn.Module):
 
     @property
     def description(self) -> Description:
-        levels, blocks = self.config.levels, self.config.blocks
-        # Two pixels of the level for each block's two convolutions, both ways; one level at the bottom.
-        cells = sum(2 * blocks * 2 ** (level + 1) * (2 if level < levels - 1 else 1) for level in range(levels))
+        levels, depths = self.config.levels, self.config.depths
+        # Two pixels of the level for each block's two convolutions; all but the last level both ways.
+        ways = [2] * (levels - 1) + [1]
+        cells = sum(2 * depths[level] * 2 ** (level + 1) * ways[level] for level in range(levels))
         reach = cells + 2 * 2 + 2**levels
         return Description(
             multiple=2**levels,
