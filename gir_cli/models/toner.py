@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +15,7 @@ CELLS = 16  # along each side of the picture, whatever its size
 SPOTS = 4  # along each side of a cell: its darkest and its brightest are means over spots, not pixels, for the noise
 DARKEST = 1 / 1020  # a quarter of an 8-bit level, below which the exponent sees no difference
 CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jump from step to step
-REST, SLACK = 0.03, 0.1  # up to REST, only a tenth of a tone's value counts: a picture that needs none is to have none
+CALL, SLACK = 0.05, 0.1  # values whose root mean square is up to CALL count a tenth, from twice of it on in full
 
 
 def means(maps: Tensor, cells: int) -> Tensor:
@@ -83,8 +85,13 @@ class Toner(nn.Module):
 
 
 def rested(values: Tensor) -> Tensor:
-    """Return `values` shrunk towards 0 (soft thresholding), with some slack for what is to be learnt from 0 on."""
-    return functional.softshrink(values, REST) + SLACK * values.clamp(-REST, REST)
+    """Return the `values` (N, 9, h, w) of tones, with little left of a picture's if together they are small.
+
+    A picture that needs no tone is to have none: to clear pictures the toner gives values of 0.01 to 0.04, to
+    hazy ones of 0.06 and more. The slack is for what is to be learnt from 0 on.
+    """
+    size = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True) / math.sqrt(math.prod(values.shape[1:]))
+    return values * (SLACK + (1 - SLACK) * (size / CALL - 1).clamp(0, 1))
 
 
 def toned(picture: Tensor, tone: Tensor) -> Tensor:
