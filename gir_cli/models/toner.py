@@ -15,7 +15,9 @@ CELLS = 16  # along each side of the picture, whatever its size
 SPOTS = 4  # along each side of a cell: its darkest and its brightest are means over spots, not pixels, for the noise
 DARKEST = 1 / 1020  # a quarter of an 8-bit level, below which the exponent sees no difference
 CALM = 0.25  # factor of the tone's values: the exponent of a pixel must not jump from step to step
-CALL, SLACK = 0.05, 0.1  # values whose root mean square is up to CALL count a tenth, from twice of it on in full
+REST = 0.03  # what a tone's value loses: one that is hardly called for is noise
+CALL = 0.05  # root mean square of a picture's values up to which they count as little; from twice of it on, in full
+SLACK = 0.1  # how much is left of what is taken away, for what is to be learnt from 0 on
 
 
 def means(maps: Tensor, cells: int) -> Tensor:
@@ -85,13 +87,14 @@ class Toner(nn.Module):
 
 
 def rested(values: Tensor) -> Tensor:
-    """Return the `values` (N, 9, h, w) of tones, with little left of a picture's if together they are small.
+    """Return the `values` (N, 9, h, w) of tones, each shrunk towards 0, and a picture's again if all are small.
 
-    A picture that needs no tone is to have none: to clear pictures the toner gives values of 0.01 to 0.04, to
-    hazy ones of 0.06 and more. The slack is for what is to be learnt from 0 on.
+    A picture that needs no tone is to have none. To clear ones the toner gives values of up to 0.04 in root mean
+    square, to hazy ones mostly of more than 0.06.
     """
     size = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True) / math.sqrt(math.prod(values.shape[1:]))
-    return values * (SLACK + (1 - SLACK) * (size / CALL - 1).clamp(0, 1))
+    kept = SLACK + (1 - SLACK) * (size / CALL - 1).clamp(0, 1)
+    return kept * (functional.softshrink(values, REST) + SLACK * values.clamp(-REST, REST))
 
 
 def toned(picture: Tensor, tone: Tensor) -> Tensor:
