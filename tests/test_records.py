@@ -131,7 +131,7 @@ def test_a_record_that_does_not_agree_with_the_tensors_is_refused(good):
     for config, says in (
         ({"width": 16}, r"'stem\.weight' has shape \[8, 12, 3, 3\], not \[16, 12, 3, 3\]"),
         ({"levels": 3}, r"misses tensor 'down_blocks\.2\.0\.widen\.weight'"),
-        ({"levels": 1}, "has an unknown tensor"),
+        ({"middle": 0}, "has an unknown tensor"),
         ({"levels": 99}, "out of range"),
     ):
         changed = record | {"config": record["config"] | config}
