@@ -89,8 +89,8 @@ class Toner(nn.Module):
 def rested(values: Tensor) -> Tensor:
     """Return the `values` (N, 9, h, w) of tones, each shrunk towards 0, and a picture's again if all are small.
 
-    A picture that needs no tone is to have none. To clear ones the toner gives values of up to 0.04 in root mean
-    square, to hazy ones mostly of more than 0.06.
+    A picture that needs no tone is to have none. In root mean square, gir's toner gives Kodak's clear pictures values
+    of up to 0.03, and all but three of them more than 0.08 with haze of beta 0.6.
     """
     size = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True) / math.sqrt(math.prod(values.shape[1:]))
     kept = SLACK + (1 - SLACK) * (size / CALL - 1).clamp(0, 1)
