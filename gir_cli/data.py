@@ -250,16 +250,25 @@ def all_of(chain: Chain) -> Mixture:
 
 
 def exposure(clean: np.ndarray, rng: Rng) -> np.ndarray:
-    """Return a photograph, uint8 (H, W, 3), as if it had been taken with less light, or of pale things.
+    """Return a photograph, uint8 (H, W, 3), as if it had been taken with less light, or of pale things, or edited.
 
-    Half of the draws leave a fifth to nine tenths of the light; the others compress the values evenly to
-    between 0.05 to 0.3 and 0.75 to 1.
+    A quarter of the draws each leave a fifth to nine tenths of the light; compress the values evenly to between
+    0.05 to 0.3 and 0.75 to 1; stretch what is between 0 to 0.2 and 0.7 to 1 over all values; and bend them, half
+    of these by a power of 0.4 to 1, half to more contrast. What is stretched or bent has gaps in its histogram.
     """
-    if rng.uniform() < 0.5:
+    kind = rng.uniform()
+    if kind < 0.25:
         levels = to_srgb(np.float32(rng.uniform(0.2, 0.9)) * to_linear(LEVELS))
-    else:
+    elif kind < 0.5:
         black, white = rng.uniform(0.05, 0.3), rng.uniform(0.75, 1)
         levels = np.float32(black) + np.float32(white - black) * LEVELS
+    elif kind < 0.75:
+        black, white = rng.uniform(0, 0.2), rng.uniform(0.7, 1)
+        levels = ((LEVELS - np.float32(black)) / np.float32(white - black)).clip(0, 1)
+    elif kind < 0.875:
+        levels = LEVELS ** np.float32(rng.uniform(0.4, 1))
+    else:
+        levels = LEVELS - np.float32(rng.uniform(0, 0.9) / (2 * np.pi)) * np.sin(np.float32(2 * np.pi) * LEVELS)
     return np.rint(255 * levels).astype(np.uint8)[clean]
 
 

@@ -31,9 +31,9 @@ from gir_cli.errors import GirError, UsageError
 from gir_cli.estimate import noise_level
 from gir_cli.image import Levels
 from gir_cli.models import Description
-from gir_cli.models.whole import Found, Place, found, shared
+from gir_cli.models.whole import Counted, Found, Place, found, shared
 from gir_cli.remembered import remembered
-from gir_cli.views import VIEWS, Ends, View, reduced, sample
+from gir_cli.views import VIEWS, Ends, View, histogram, reduced, sample
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
@@ -329,8 +329,16 @@ class Restorer:
         for view in self._views:
             with found(self.model.network) as quantities:
                 self._run(view.of(samples), sigmas, apart=True)
-            wholes.append(quantities)
+            wholes.append(quantities | self._counted(quantities, sources))
         return wholes
+
+    def _counted(self, quantities: Found, sources: Sequence) -> Found:
+        """Return, of what `quantities` a model takes of a sample, those that must be counted in all of each source."""
+        return {
+            layer: torch.from_numpy(np.stack([histogram(source, layer.levels) for source in sources])).to(sample)
+            for layer, sample in quantities.items()
+            if isinstance(layer, Counted)
+        }
 
     def _sample(self, source: Any, side: int) -> np.ndarray:
         """Return at most `side` by `side` pixels in which the model finds what it would in all of `source`."""

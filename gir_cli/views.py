@@ -15,6 +15,7 @@ from gir_cli.weights import extended
 
 PIECES = 8  # along each side of a sample
 SMALLEST_PIECE = 32
+BAND_VALUES = 1 << 20  # read at once to be counted
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,19 @@ def reduced(picture: Any, side: int, multiple: int) -> np.ndarray:
     edges = np.linspace(0, picture.shape[0], height + 1)
     rows = [_mean_row(picture, top, bottom) for top, bottom in itertools.pairwise(edges)]
     return np.concatenate([cv2.resize(row, (width, 1), interpolation=cv2.INTER_AREA) for row in rows])
+
+
+def histogram(picture: Any, levels: int) -> np.ndarray:
+    """Return how often each of `levels` from 0 to 1 occurs in `picture` (H, W, C), as float32 (levels).
+
+    Rows are read by bands, so that this takes little memory.
+    """
+    counts = np.zeros(levels, np.int64)
+    rows = max(BAND_VALUES // math.prod(picture.shape[1:]), 1)
+    for top in range(0, picture.shape[0], rows):
+        band = np.rint(np.asarray(picture[top : top + rows, :], np.float32).ravel() * np.float32(levels - 1))
+        counts += np.bincount(np.clip(band, 0, levels - 1).astype(np.int64), minlength=levels)
+    return counts.astype(np.float32)
 
 
 def _mean_row(picture: Any, top: float, bottom: float) -> np.ndarray:

@@ -7,9 +7,7 @@ anything of that size is allocated, and nothing in a file can name code to run.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import fnmatch
 import json
 import os
 from collections.abc import Mapping
@@ -139,61 +137,6 @@ def load(path: Path | str, settings: Mapping[str, str] = MappingProxyType({})) -
     folded = norms_folded(tensors)
     fill(network, {name: folded[there] for name, there in names.items()}, path)
     return Model(network.eval(), record, records.digest(path))
-
-
-def blended(model: Model, other: Model, share: float) -> Model:
-    """Return `model` with the values (1 - share) · its own + share · the `other` one's; WeightsError if unlike.
-
-    Network interpolation (Wang et al., 2019, Eq. 1). The record has both digests, as parents, and their
-    shares, and neither one's training or scores.
-    """
-    mine, theirs = model.network.state_dict(), other.network.state_dict()
-    alike = [(each.record["model"], config_of(each.network)) for each in (model, other)]
-    if alike[0] != alike[1]:
-        raise WeightsError("weights of different networks cannot be blended")
-    network = copy.deepcopy(model.network)
-    floats = {name: value for name, value in mine.items() if value.is_floating_point()}
-    network.load_state_dict({**mine, **{name: value.lerp(theirs[name], share) for name, value in floats.items()}})
-    kept = {key: value for key, value in model.record.items() if key not in ("train", "scores")}
-    parents = {"parents": [model.digest, other.digest], "blend": [1 - share, share]}
-    return Model(network, {**kept, "license": _terms(model, other), **parents})
-
-
-def grafted(model: Model, other: Model, parts: str) -> Model:
-    """Return `model` with the parameters of `other` that `parts` names (comma-separated patterns) for its own.
-
-    The network is as `model` is configured, or as `other` is where what is taken is not in `model`, such as a
-    toner. The record is that of `model`, without its scores, and says what was grafted and how that came to be.
-    WeightsError if it does not fit, UsageError if nothing is named so.
-    """
-    mine, theirs = model.network.state_dict(), other.network.state_dict()
-    if model.record["model"] != other.record["model"]:
-        raise WeightsError(f"a {other.record['model']} cannot be grafted on a {model.record['model']}")
-    taken: set[str] = set()
-    for pattern in parts.split(","):
-        if not (named := {name for name in theirs if fnmatch.fnmatchcase(name, pattern)}):
-            raise UsageError(f"'{pattern}' names no parameter of the {other.record['model']} to graft")
-        taken |= named
-    host = model if taken <= mine.keys() else other
-    tensors = {
-        name: theirs[name] if name in taken else mine[name]
-        for name in host.network.state_dict()
-        if name in taken or name in mine
-    }
-    if wrong := difference(shapes(host.network.state_dict()), shapes(tensors)):
-        raise WeightsError(f"the parts do not make one network: {wrong}")
-    network = copy.deepcopy(host.network)
-    network.load_state_dict(tensors)
-    kept = {key: value for key, value in model.record.items() if key != "scores"}
-    made = {key: other.record[key] for key in ("train", "parents", "blend", "graft") if key in other.record}
-    graft = {"parts": parts, "sha256": other.digest, **made}
-    changed = {"config": host.record["config"], "license": _terms(model, other), "graft": graft}
-    return Model(network, {**kept, **changed})
-
-
-def _terms(*models: Model) -> str:
-    """Return the licences of `models`, each once."""
-    return " and ".join(dict.fromkeys(filter(None, (model.record.get("license") for model in models))))
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

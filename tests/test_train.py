@@ -129,7 +129,7 @@ def test_zoomed_patches_show_more_of_a_photograph_reduced_by_means(tmp_path):
     assert 220 < max(spans[16.0]) <= 238  # as much as there is
 
 
-def test_exposed_photographs_are_darker_or_paler_before_they_are_degraded(tmp_path):
+def test_exposed_photographs_are_darker_paler_or_edited_before_they_are_degraded(tmp_path):
     ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], (1, 64, 3))
     (tmp_path / "ramp.png").write_bytes(encoded(ramp))
     photographs = open_photographs([tmp_path], tmp_path / "cache", 64)
@@ -141,8 +141,10 @@ def test_exposed_photographs_are_darker_or_paler_before_they_are_degraded(tmp_pa
         if not np.array_equal(after, before):
             changed.append((after.min(), after.max() / before.max()))
     assert 35 < len(changed) < 65
-    dark = [share for least, share in changed if least == 0]
+    edited = [share for least, share in changed if least == 0 and share >= 1]
+    dark = [share for least, share in changed if least == 0 and share < 1]
     pale = [least / 255 for least, _ in changed if least > 0]
+    assert len(edited) > len(changed) / 3
     assert 0.45 < min(dark) < 0.6 < max(dark) < 0.97  # linear light of 0.2 is 0.48 in sRGB
     assert 0.05 <= min(pale) < max(pale) <= 0.3
 

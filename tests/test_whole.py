@@ -9,13 +9,13 @@ import pytest
 import torch
 from test_models import network
 
-from gir_cli.models.whole import Place, Stretched, found, part, shared
+from gir_cli.models.whole import Counted, Place, Stretched, found, part, shared
 from gir_cli.restore import Restorer, Way
-from gir_cli.views import VIEWS, Ends, reduced, sample
+from gir_cli.views import VIEWS, Ends, histogram, reduced, sample
 from gir_cli.weights import Model, config_of, save
 
 NAMES = ("nafnet", "restormer", "promptir", "xrestormer", "girnet")
-TONING = {"girnet": {"toner": 6}}  # what a network needs to take of the whole
+TONING = {"girnet": {"toner": 6, "histogram": 8, "experts": 2}}  # what a network needs to take of the whole
 TILED = {"tile": 256, "overlap": 208}  # enough for these small networks
 
 
@@ -59,8 +59,7 @@ class TestEveryModelThatTakesTheWhole:
         ramp = np.tile(np.linspace(0.1, 0.9, 500, dtype=np.float32)[:, None], (64, 1, 3))
         tiled = restorer(name, **TILED)
         once = Model(tiled.model.network, {})
-        with found(once.network) as quantities:
-            once(_batch(tiled._sample(ramp, TILED["tile"])))
+        [quantities] = tiled._found([ramp], lambda pictures: pictures, None)
         with shared(once.network, quantities, Place((0, 1), (0, 1))):
             steps = np.diff(once(_batch(ramp))[0, 0, 30].numpy().astype(float))
         tiled_steps = np.diff(tiled(ramp)[30, :, 0].astype(float))
@@ -111,6 +110,28 @@ def test_compiled_a_network_shares_too(restorer, uneven, monkeypatch, tmp_path):
     plain = restorer("girnet", **TILED)(uneven)
     assert np.abs(restorer("girnet", compile=True, **TILED)(uneven) - plain).max() < 1e-4
     assert list((tmp_path / "cache").iterdir())
+
+
+def test_tiles_are_given_the_histogram_of_the_whole(restorer, uneven):
+    given = np.rint(255 * uneven**2) / 255
+    tiled = restorer("girnet", **TILED)
+    network = tiled.model.network
+    with found(network) as quantities:
+        tiled.model(_batch(given.astype(np.float32)))
+    [shared_ones] = tiled._found([given], lambda pictures: pictures, None)
+    [counted] = [layer for layer in network.modules() if isinstance(layer, Counted)]
+    wanted = np.bincount(np.rint(255 * given).astype(int).ravel(), minlength=256)
+    np.testing.assert_array_equal(shared_ones[counted][0], wanted)
+    np.testing.assert_allclose(quantities[counted][0] / quantities[counted].sum(), wanted / wanted.sum(), atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_histogram_is_counted_by_bands(monkeypatch, dtype):
+    picture = np.random.RandomState(0).randint(-20, 300, (37, 41, 3)).astype(dtype) / 255
+    wanted = np.bincount(np.rint(255 * picture).clip(0, 255).astype(int).ravel(), minlength=256)
+    for values in (1 << 20, 500, 1):
+        monkeypatch.setattr("gir_cli.views.BAND_VALUES", values)
+        np.testing.assert_array_equal(histogram(picture, 256), wanted)
 
 
 def test_low_precision_shares_too(restorer, uneven, exact):

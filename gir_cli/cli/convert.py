@@ -22,6 +22,7 @@ EPILOG = """Examples:
   gir convert Restormer.pth -o direct.safetensors --set ending=direct
   gir convert a.safetensors --blend b.safetensors=0.6 -o between.safetensors
   gir convert a.safetensors --graft b.safetensors='toner.*' -o both.safetensors
+  gir convert a.safetensors --beside b.safetensors -o experts.safetensors
 """
 
 
@@ -45,6 +46,9 @@ class Converting(Checked):
         str | None,
         Param("weights of the same kind, and the parameters to take from them, by name", metavar="FILE=NAMES"),
     ] = None
+    beside: Annotated[
+        str | None, Param("a girnet to stand beside this one as another expert; train the gate then", metavar="FILE")
+    ] = None
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
@@ -59,22 +63,29 @@ def convert(
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
     xrestormer, ending of restormer. A blend is the weighted mean of every value (network interpolation,
     Wang et al., 2019): it is of use between runs that began with the same weights. A graft takes
-    whole parts of another file, as 'toner.*,head.*', where the rest is alike.
+    whole parts of another file, as 'toner.*,head.*', where the rest is alike. A girnet beside another is
+    a second expert: a gate, which is new and gives both the same share until `gir train` has taught it
+    better, says where which is to be believed.
     """
-    if converting.blend and converting.graft:
-        raise UsageError("--blend and --graft are two ways to join files; give one")
+    if sum(map(bool, (converting.blend, converting.graft, converting.beside))) > 1:
+        raise UsageError("--blend, --graft and --beside are ways to join two files; give one")
     other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
     other, parts = _graft(converting.graft) if converting.graft else (other, "")
+    other = Path(converting.beside) if converting.beside else other
     target = _target([Path(checkpoint), other] if other else [Path(checkpoint)], converting.output)
     settings = dict(_pair(text) for text in converting.set)
     records.check(Path(checkpoint), settings)
 
-    from gir_cli.weights import blended, grafted, load, save
+    from gir_cli.joining import beside, blended, grafted
+    from gir_cli.weights import load, save
 
     model = load(Path(checkpoint), settings)
     if other:
         mate = load(other, settings)
-        model = grafted(model, mate, parts) if parts else blended(model, mate, share)
+        if converting.beside:
+            model = beside(model, mate)
+        else:
+            model = grafted(model, mate, parts) if parts else blended(model, mate, share)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)

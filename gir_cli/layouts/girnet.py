@@ -10,6 +10,9 @@ from gir_cli.layouts import LAYOUTS, Layout
 from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
 
+GATE = 32  # channels of the gate
+LEVELS = 256  # of a histogram: those of 8 bits
+
 
 @LAYOUTS.add("girnet")
 @dataclass(frozen=True)
@@ -21,7 +24,9 @@ class GirnetConfig(Layout):
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
     middle: Annotated[int, Param("further residual blocks at the last level, where they are cheap", 0, 64)] = 0
+    experts: Annotated[int, Param("U-Nets side by side, whose results a gate mixes", 1, 8)] = 1
     toner: Annotated[int, Param("channels of a branch that tones by the whole picture; 0 for none", 0, 512)] = 0
+    histogram: Annotated[int, Param("channels of what the toner learns of the histogram; 0 for none", 0, 1024)] = 0
 
     @property
     def widths(self) -> list[int]:
@@ -34,6 +39,15 @@ class GirnetConfig(Layout):
         return [self.blocks] * (self.levels - 1) + [self.blocks + self.middle]
 
     def tensors(self) -> Shapes:
+        unet = self._unet()
+        return (
+            unet
+            | repeated("others", self.experts - 1, unet)
+            | (inside("gate", self._gate(self.experts)) if self.experts > 1 else {})
+            | (inside("toner", self._toner(self.toner, self.histogram)) if self.toner else {})
+        )
+
+    def _unet(self) -> Shapes:
         widths = self.widths
         steps = list(enumerate(itertools.pairwise(widths)))
         return (
@@ -42,13 +56,25 @@ class GirnetConfig(Layout):
             | self._blocks("up_blocks", widths[:-1], self.depths)
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)
             | together(deconv(f"ups.{level}", wider, wide, 2) for level, (wide, wider) in steps)
-            | (inside("toner", self._toner(self.toner)) if self.toner else {})
             | conv("head", widths[0], 12)
         )
 
     @staticmethod
-    def _toner(width: int) -> Shapes:
+    def _gate(experts: int) -> Shapes:
+        block = conv("widen", GATE, GATE) | conv("narrow", GATE, GATE)
+        return (
+            conv("look", 12, GATE)
+            | together(conv(f"halves.{number}", GATE, GATE, 2) for number in range(2))
+            | repeated("blocks", 2, block)
+            | conv("gather", GATE, GATE, 1)
+            | conv("choice", GATE, experts, 1)
+        )
+
+    @staticmethod
+    def _toner(width: int, inner: int) -> Shapes:
         block = conv("widen", width, width) | conv("narrow", width, width)
+        steps = itertools.pairwise((2 * LEVELS, inner, inner, width)) if inner else ()
+        layers = {f"histogram.layers.{step}.weight": sides[::-1] for step, sides in enumerate(steps)}
         return (
             conv("look", 5, width, 2)
             | inside("spots", block)
@@ -57,6 +83,7 @@ class GirnetConfig(Layout):
             | repeated("cells", 3, block)
             | repeated("gather", 3, {"weight": (width, width, 1, 1), "bias": (width,)})
             | conv("tone", width, 9)
+            | layers
         )
 
     @staticmethod

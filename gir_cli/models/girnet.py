@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -11,36 +12,22 @@ from torch.nn import functional
 from gir_cli.layouts.girnet import GirnetConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ResidualBlock
+from gir_cli.models.gate import MULTIPLE, REACH, Gate
 from gir_cli.models.toner import Toner, toned
 
 
-@MODELS.add("girnet")
-class Girnet(nn.Module):
-    """Residual U-Net: (N, 3, H, W) -> same; H and W multiples of 2 ** levels.
+class UNet(nn.Module):
+    """Residual U-Net: (N, 3, H, W) -> what is to be added to it; H and W multiples of 2 ** levels. A new one's is 0."""
 
-    Dense 3×3 convolutions are the fast shape on CPUs with AMX and on GPUs alike, and unshuffling by 2 spends
-    them where most pixels are shared. The last convolution and the addition of the input run in fp32 under
-    autocast: in bf16 they cost 0.01 to 0.15 dB. With a toner, which looks at the whole picture, the result is
-    toned: what haze and darkness did to a scene came before blur, noise and compression. It takes nothing from
-    the rest of the network and gives nothing to it, which stays local, and can be trained alone, when the rest
-    is frozen. A new network is the identity.
-    """
-
-    Config = GirnetConfig
-    #: Kernels that touch the picture.
-    outer = ("stem.weight", "toner.look.weight", "toner.tone.weight", "head.weight")
-
-    def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
+    def __init__(self, config: GirnetConfig) -> None:
         super().__init__()
         widths = config.widths
-        self.config = config
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(map(self._blocks, widths, config.depths))
         self.up_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths[:-1])
         steps = list(itertools.pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(wider, wide, 2, stride=2) for wide, wider in steps)
-        self.toner = Toner(config.toner) if config.toner else None
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -48,22 +35,6 @@ class Girnet(nn.Module):
     @staticmethod
     def _blocks(width: int, count: int) -> nn.Sequential:
         return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
-
-    @property
-    def description(self) -> Description:
-        levels, depths = self.config.levels, self.config.depths
-        # Two pixels of the level for each block's two convolutions, down and, but for the last level, up again.
-        passed = [*range(levels), *range(levels - 1)]
-        cells = sum(4 * depths[level] * 2**level for level in passed)
-        reach = cells + 2 * 2 + 2**levels
-        return Description(
-            multiple=2**levels,
-            minimum=2**levels,
-            reach=reach,
-            shared_reach=reach if self.toner else None,
-            means_alone=True,
-            bytes_per_pixel=7 * self.config.width,  # in fp32 5.4 at most, measured, with a toner too
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stem(functional.pixel_unshuffle(x, 2))
@@ -76,6 +47,68 @@ class Girnet(nn.Module):
         for blocks, up in zip(reversed(self.up_blocks), reversed(self.ups), strict=True):
             features = blocks(up(features) + skips.pop())
         with torch.autocast(x.device.type, enabled=False):
-            residual = self.head(features.to(self.head.weight.dtype))
-            restored = x + functional.pixel_shuffle(residual, 2)
+            return functional.pixel_shuffle(self.head(features.to(self.head.weight.dtype)), 2)
+
+
+@MODELS.add("girnet")
+class Girnet(UNet):
+    """Restores (N, 3, H, W) by a U-Net, or by several; H and W multiples of 2 ** levels, of 8 for several.
+
+    Dense 3×3 convolutions are the fast shape on CPUs with AMX and on GPUs alike, and unshuffling by 2 spends
+    them where most pixels are shared. The last convolution and the addition of the input run in fp32 under
+    autocast: in bf16 they cost 0.01 to 0.15 dB. Several U-Nets, its own and the `others`, are experts, and a gate
+    says which is to be believed where. With a toner, which looks at the whole picture, the result is
+    toned: what haze and darkness did to a scene came before blur, noise and compression. It takes nothing from
+    the rest of the network and gives nothing to it, which stays local, and can be trained alone, when the rest
+    is frozen. A new network is the identity.
+    """
+
+    Config = GirnetConfig
+    #: Kernels that touch the picture.
+    outer = (
+        "*stem.weight",
+        "gate.look.weight",
+        "gate.choice.weight",
+        "toner.look.weight",
+        "toner.tone.weight",
+        "*head.weight",
+    )
+
+    def __init__(self, config: GirnetConfig = GirnetConfig()) -> None:
+        super().__init__(config)
+        self.config = config
+        self.others = nn.ModuleList(UNet(config) for _ in range(config.experts - 1))
+        self.gate = Gate(config.experts) if self.others else None
+        self.toner = Toner(config.toner, config.histogram) if config.toner else None
+
+    @property
+    def description(self) -> Description:
+        levels, depths = self.config.levels, self.config.depths
+        # Two pixels of the level for each block's two convolutions, down and, but for the last level, up again.
+        passed = [*range(levels), *range(levels - 1)]
+        cells = sum(4 * depths[level] * 2**level for level in passed)
+        reach = max(cells + 2 * 2 + 2**levels, REACH if self.gate else 0)
+        multiple = math.lcm(2**levels, MULTIPLE if self.gate else 1)
+        return Description(
+            multiple=multiple,
+            minimum=multiple,
+            reach=reach,
+            shared_reach=reach if self.toner else None,
+            means_alone=True,  # and a histogram, which tiles are given for itself
+            bytes_per_pixel=7 * self.config.width,  # in fp32 5.4 at most, measured, with a toner too
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        restored = x + self._residual(x)
+        with torch.autocast(x.device.type, enabled=False):
             return toned(restored, self.toner(x)) if self.toner else restored
+
+    def _residual(self, x: Tensor) -> Tensor:
+        residual = super().forward(x)
+        if not self.gate:
+            return residual
+        own, *shares = self.gate(x).split(1, 1)
+        residual = own * residual
+        for share, other in zip(shares, self.others, strict=True):
+            residual = residual + share * other(x)
+        return residual

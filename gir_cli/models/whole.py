@@ -33,6 +33,20 @@ class Whole(nn.Identity):
     """A quantity of the whole picture, (N, …) for N pictures, passed on as it is."""
 
 
+class Counted(Whole):
+    """How often each of `levels` occurs in pictures (N, 3, H, W), (N, levels); scaled down, a picture has others."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, picture: Tensor) -> Tensor:
+        top = self.levels - 1
+        found = (picture.flatten(1).float() * top).round().clamp(0, top).long()
+        counts = torch.zeros(found.shape[0], self.levels, device=found.device)
+        return super().forward(counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype)))
+
+
 class Stretched(nn.Module):
     """Maps (N, C, h, w) stretched over the whole picture, bilinearly, to a `height` and a `width`."""
 

@@ -74,10 +74,11 @@ def is_hidden(name: str, network: nn.Module) -> bool:
     """Say whether parameter `name` is a kernel between features, which Muon is for.
 
     Not so: biases and scales, depthwise kernels, and those that touch the image, which a network may name
-    as its `outer` ones; else they are the first and the last.
+    as its `outer` ones, by patterns; else they are the first and the last.
     """
     kernels = [key for key, value in network.named_parameters() if value.ndim >= 2 and value.shape[1] > 1]
-    return name in kernels and name not in getattr(network, "outer", (kernels[0], kernels[-1]))
+    outer = getattr(network, "outer", (kernels[0], kernels[-1]))
+    return name in kernels and not any(fnmatchcase(name, pattern) for pattern in outer)
 
 
 def optimizers(network: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:

@@ -42,9 +42,9 @@ class Settings(Checked):
     pairs_share: Annotated[float, Param("share of samples that come from --pairs, if there is --data too", 0, 1)] = 0.5
     patches: Annotated[str, Param("sides of the patches, each for an equal share of the steps")] = "64,64,64,128"
     zoom: Annotated[float, Param("largest factor by which photographs are reduced before patches are cut", 1, 16)] = 1.0
-    exposed: Annotated[float, Param("share of the photographs made darker or paler before they are degraded", 0, 1)] = (
-        0.0
-    )
+    exposed: Annotated[
+        float, Param("share of the photographs made darker or paler, or edited, before they are degraded", 0, 1)
+    ] = 0.0
     optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
         "muon"
     )

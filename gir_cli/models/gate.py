@@ -1,0 +1,42 @@
+"""Which of several experts is to be believed at each pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gir_cli.layouts.girnet import GATE
+from gir_cli.models.blocks import ResidualBlock
+
+NEAR = 9  # cells of 8 × 8 pixels along each side of what a cell learns of its surroundings
+MULTIPLE = 8  # that divides height and width; JPEG's blocks are cells of their own
+REACH = 80  # pixels, of which the mean over NEAR cells has 36
+
+
+class Gate(nn.Module):
+    """Gives the shares (N, experts, H, W) in which experts count for a picture (N, 3, H, W); a new one's are equal.
+
+    A mixture of experts (Jacobs et al., 1991), whose gate looks for what tells one damage from another: grain, the
+    borders of blocks, sharpness. What is near counts, too, as a cell may be flat where the picture is not.
+    """
+
+    def __init__(self, experts: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(12, GATE, 3, padding=1)
+        self.halves = nn.ModuleList(nn.Conv2d(GATE, GATE, 2, stride=2) for _ in range(2))
+        self.blocks = nn.ModuleList(ResidualBlock(GATE) for _ in range(2))
+        self.gather = nn.Conv2d(GATE, GATE, 1)
+        self.choice = nn.Conv2d(GATE, experts, 1)
+        for layer in (self.gather, self.choice):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        seen = self.look(functional.pixel_unshuffle(picture, 2))
+        for halve, block in zip(self.halves, self.blocks, strict=True):
+            seen = block(halve(torch.relu(seen)))
+        near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
+        choice = self.choice(torch.relu(seen + self.gather(near)))
+        stretched = functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False)
+        return stretched.softmax(1)

@@ -1,0 +1,143 @@
+"""Girnets of several experts, and the histogram that the toner sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_checkpoints import girnets
+from test_models import network
+
+from gir_cli import records
+from gir_cli.models.gate import MULTIPLE, REACH, Gate
+from gir_cli.models.histogram import gaps
+from gir_cli.models.whole import Counted
+from gir_cli.weights import built, load
+
+
+def test_a_girnet_beside_another_is_an_expert_with_an_equal_share(gir, tmp_path):
+    a, b = girnets(tmp_path)
+    done = gir("convert", a, "--beside", b, "-o", tmp_path / "c.safetensors")
+    assert done.status == 0, done.err
+    joined = load(tmp_path / "c.safetensors")
+    batch = torch.rand(1, 3, 24, 32)
+    with torch.no_grad():
+        wanted = (load(a).network(batch) + load(b).network(batch)) / 2
+        assert (joined.network(batch) - wanted).abs().max() < 1e-6
+    assert joined.record["parents"] == [records.digest(a), records.digest(b)]
+    assert joined.record["config"]["experts"] == 2 and joined.record["license"] == "CC0-1.0"
+    assert "train" not in joined.record and "scores" not in joined.record
+
+
+def test_a_third_joins_two_and_the_first_ones_toner_stays(gir, tmp_path):
+    a, b = girnets(tmp_path, toner=6, histogram=8)
+    c, d = (tmp_path / f"{name}.safetensors" for name in "cd")
+    for one, other, out in ((b, a, c), (c, b, d)):
+        done = gir("convert", one, "--beside", other, "-o", out)
+        assert done.status == 0, done.err
+    made, first, second = (load(path).network for path in (d, b, a))
+    assert made.config.experts == 3 and made.gate.choice.out_channels == 3
+    for name, value in first.toner.state_dict().items():
+        assert torch.equal(made.toner.state_dict()[name], value), name
+    for prefix, whose in (("", first), ("others.0.", second), ("others.1.", first)):
+        assert torch.equal(made.state_dict()[prefix + "head.weight"], whose.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"width": 16}, "experts must be of the same sizes"), (None, "only a girnet can have")]
+)
+def test_what_cannot_be_experts_is_refused(gir, tmp_path, settings, says):
+    a, b = girnets(tmp_path, **settings or {})
+    if settings is None:
+        b = tmp_path / "b.pth"
+        torch.save(network("dncnn").state_dict(), b)
+    done = gir("convert", a, "--beside", b, "-o", tmp_path / "c.safetensors")
+    assert done.status == 3 and says in done.err and done.err.count("\n") == 1
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+def test_ways_to_join_exclude_each_other(gir, tmp_path):
+    a, b = girnets(tmp_path)
+    done = gir("convert", a, "--beside", b, "--graft", f"{b}=head.*", "-o", tmp_path / "c.safetensors")
+    assert done.status == 2 and "give one" in done.err
+
+
+def test_the_gate_says_where_which_expert_is_believed():
+    made = network("girnet", experts=2)
+    with torch.no_grad():
+        made.gate.choice.weight.zero_()
+        made.gate.choice.bias.copy_(torch.tensor([0.0, 50.0]))
+    batch = torch.rand(1, 3, 32, 40)
+    with torch.no_grad():
+        tensors = made.state_dict()
+        second = network("girnet")
+        second.load_state_dict({name: tensors[f"others.0.{name}"] for name in second.state_dict()})
+        assert (made(batch) - second(batch)).abs().max() < 1e-6
+
+
+def test_a_gates_shares_are_local_and_make_one():
+    torch.manual_seed(0)
+    gate = Gate(3)
+    for tensor in gate.parameters():
+        torch.nn.init.normal_(tensor, std=0.2)
+    batch = torch.rand(1, 3, 320, 320)
+    with torch.no_grad():
+        shares = gate(batch)
+        batch[..., 160, 160] += 1
+        moved = (gate(batch) - shares).abs().amax((0, 1)) > 0
+    assert shares.shape == (1, 3, 320, 320)
+    assert (shares.sum(1) - 1).abs().max() < 1e-6 and shares.std() > 0.01
+    rows = moved.any(1).nonzero()
+    # One pixel stands for all those of its cell, and a tile may begin at any cell.
+    assert 160 - rows.min() <= REACH and rows.max() - 160 <= REACH
+    assert rows.max() - rows.min() > REACH
+
+
+def test_sizes_suit_the_gate_and_the_levels():
+    assert [built("girnet", {"levels": levels, "experts": 2}).description.multiple for levels in (1, 4)] == [8, 16]
+    assert MULTIPLE == 8
+
+
+def test_several_experts_train():
+    made = built("girnet", {"width": 8, "levels": 2, "blocks": 1, "experts": 2})
+    for unet in (made, *made.others):
+        torch.nn.init.normal_(unet.head.weight, std=0.1)
+    made(torch.rand(2, 3, 32, 32)).square().mean().backward()
+    assert made.gate.choice.weight.grad.abs().max() > 0
+    assert made.others[0].head.weight.grad.abs().max() > 0
+
+
+def counted(pixels):
+    return Counted(256)(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
+
+
+def test_levels_are_counted(pixels):
+    values = np.rint(255 * pixels).astype(np.uint8)
+    made = counted((values / 255).astype(np.float32))
+    assert made.shape == (1, 256)
+    np.testing.assert_array_equal(made[0], np.bincount(values.ravel(), minlength=256))
+
+
+@pytest.mark.parametrize("gamma", [1.2, 1.5, 2.0, 2.8])
+def test_gaps_are_where_a_curve_leaps_over_levels(gamma):
+    even = np.random.RandomState(0).randint(0, 256, (200, 200, 3))
+    curve = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(int)
+    found = gaps(counted((curve[even] / 255).astype(np.float32)))[0].numpy()
+    never = np.setdiff1d(np.arange(256), curve)
+    np.testing.assert_array_equal(np.flatnonzero(found[:256]), never)
+    assert found[256:].sum() > 240  # of all 256 levels, where there are enough values
+
+
+@pytest.mark.parametrize("spoiled", ["as it is", "noisy", "compressed", "paler"])
+def test_pictures_without_a_leaping_curve_have_no_gaps(pixels, spoiled):
+    import cv2
+
+    generator = np.random.RandomState(0)
+    values = np.rint(255 * pixels).astype(np.uint8)
+    if spoiled == "noisy":
+        values = np.clip(np.rint(255 * pixels**2 + generator.normal(0, 3, pixels.shape)), 0, 255).astype(np.uint8)
+    if spoiled == "compressed":
+        values = cv2.imdecode(cv2.imencode(".jpg", (255 * pixels**2).astype(np.uint8), [1, 30])[1], 1)
+    if spoiled == "paler":
+        values = np.rint(255 * (0.2 + 0.7 * pixels)).astype(np.uint8)
+    assert gaps(counted((values / 255).astype(np.float32))).abs().max() == 0
