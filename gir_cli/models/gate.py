@@ -11,6 +11,7 @@ from gir_cli.models.blocks import ResidualBlock
 
 NEAR = 9  # cells of 8 × 8 pixels along each side of what a cell learns of its surroundings
 MULTIPLE = 8  # that divides height and width; JPEG's blocks are cells of their own
+SLIGHT = 0.02  # share below which an expert has none, so that it need not be asked
 REACH = 80  # pixels, of which the mean over NEAR cells has 36
 
 
@@ -39,4 +40,5 @@ class Gate(nn.Module):
         near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
         choice = self.choice(torch.relu(seen + self.gather(near)))
         stretched = functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False)
-        return stretched.softmax(1)
+        shares = torch.relu(stretched.softmax(1) - SLIGHT)
+        return shares / shares.sum(1, keepdim=True)

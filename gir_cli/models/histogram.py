@@ -14,6 +14,7 @@ from gir_cli.models.whole import Counted
 NEAR = 8  # levels on each side that one is compared with: curves that stretch them by an eighth leave one of them out
 FEW = 12  # values: a level where fewer are to be expected may be missing by chance
 HARDLY = 0.1  # of the levels on either side: one that is rarer is missing
+MANY = 5  # missing levels that make a comb; some pictures have up to four by chance
 
 
 def gaps(counts: Tensor) -> Tensor:
@@ -21,14 +22,15 @@ def gaps(counts: Tensor) -> Tensor:
 
     A picture of 8 bits that was darkened or brightened by a curve, and is of 8 bits again, has no values at levels
     that the curve leaps over, and where those lie tells the curve (Stamm and Liu, 2010). Noise and compression fill
-    them, and pictures as cameras give them have none: all is 0 then.
+    them, and pictures as cameras give them have hardly any: all is 0 then.
     """
     counts = functional.pad(counts, (NEAR, NEAR))
     windows = counts.unfold(1, NEAR, 1).mean(-1)  # (N, LEVELS + NEAR + 1)
     around = torch.minimum(windows[:, :LEVELS], windows[:, NEAR + 1 :])
     seen = around > FEW
     missing = (1 - counts[:, NEAR:-NEAR] / (HARDLY * around.clamp(min=FEW))).clamp(min=0) * seen
-    return torch.cat((missing, seen * (missing > 0).any(1, keepdim=True)), 1)
+    comb = missing.sum(1, keepdim=True) >= MANY
+    return torch.cat((missing * comb, seen * comb), 1)
 
 
 class Histogram(nn.Module):
