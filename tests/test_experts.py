@@ -72,7 +72,11 @@ def test_the_gate_says_where_which_expert_is_believed():
         tensors = made.state_dict()
         second = network("girnet")
         second.load_state_dict({name: tensors[f"others.0.{name}"] for name in second.state_dict()})
+        asked = []
+        made.stem.register_forward_hook(lambda *_: asked.append("own"))
+        made.others[0].stem.register_forward_hook(lambda *_: asked.append("other"))
         assert (made(batch) - second(batch)).abs().max() < 1e-6
+        assert asked == ["other"]
 
 
 def test_a_gates_shares_are_local_and_make_one():
@@ -141,3 +145,12 @@ def test_pictures_without_a_leaping_curve_have_no_gaps(pixels, spoiled):
     if spoiled == "paler":
         values = np.rint(255 * (0.2 + 0.7 * pixels)).astype(np.uint8)
     assert gaps(counted((values / 255).astype(np.float32))).abs().max() == 0
+
+
+@pytest.mark.parametrize("missing", [4, 5])
+def test_a_few_gaps_are_chance_and_no_comb(missing):
+    counts = torch.full((1, 256), 100.0)
+    counts[0, 40 : 40 + 20 * missing : 20] = 0
+    found = gaps(counts)[0]
+    assert found[:256].sum() == (missing if missing >= 5 else 0)
+    assert (found[256:].sum() > 0) == (missing >= 5)
