@@ -40,5 +40,7 @@ class Gate(nn.Module):
         near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
         choice = self.choice(torch.relu(seen + self.gather(near)))
         stretched = functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False)
-        shares = torch.relu(stretched.softmax(1) - SLIGHT)
-        return shares / shares.sum(1, keepdim=True)
+        soft = stretched.softmax(1)
+        shares = torch.relu(soft - SLIGHT)
+        shares = shares / shares.sum(1, keepdim=True)
+        return soft + (shares - soft).detach() if self.training else shares  # for who has none must get some back
