@@ -63,7 +63,7 @@ class GirnetConfig(Layout):
     def _gate(experts: int) -> Shapes:
         block = conv("widen", GATE, GATE) | conv("narrow", GATE, GATE)
         return (
-            conv("look", 12, GATE)
+            conv("look", 2 * 12, GATE)
             | together(conv(f"halves.{number}", GATE, GATE, 2) for number in range(2))
             | repeated("blocks", 2, block)
             | conv("gather", GATE, GATE, 1)

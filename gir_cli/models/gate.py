@@ -9,6 +9,7 @@ from torch.nn import functional
 from gir_cli.layouts.girnet import GATE
 from gir_cli.models.blocks import ResidualBlock
 
+FINE, CLOSER = 5, 8.0  # side of the mean that what is fine stands out from, and by how much that is magnified
 NEAR = 9  # cells of 8 × 8 pixels along each side of what a cell learns of its surroundings
 MULTIPLE = 8  # that divides height and width; JPEG's blocks are cells of their own
 SLIGHT = 0.02  # share below which an expert has none, so that it need not be asked
@@ -24,7 +25,7 @@ class Gate(nn.Module):
 
     def __init__(self, experts: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(12, GATE, 3, padding=1)
+        self.look = nn.Conv2d(2 * 12, GATE, 3, padding=1)
         self.halves = nn.ModuleList(nn.Conv2d(GATE, GATE, 2, stride=2) for _ in range(2))
         self.blocks = nn.ModuleList(ResidualBlock(GATE) for _ in range(2))
         self.gather = nn.Conv2d(GATE, GATE, 1)
@@ -34,7 +35,8 @@ class Gate(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, picture: Tensor) -> Tensor:
-        seen = self.look(functional.pixel_unshuffle(picture, 2))
+        fine = picture - functional.avg_pool2d(picture, FINE, 1, FINE // 2, count_include_pad=False)
+        seen = self.look(functional.pixel_unshuffle(torch.cat((picture, CLOSER * fine), 1), 2))
         for halve, block in zip(self.halves, self.blocks, strict=True):
             seen = block(halve(torch.relu(seen)))
         near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
