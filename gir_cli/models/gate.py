@@ -12,6 +12,7 @@ from gir_cli.models.blocks import ResidualBlock
 FINE, CLOSER = 5, 8.0  # side of the mean that what is fine stands out from, and by how much that is magnified
 NEAR = 9  # cells of 8 × 8 pixels along each side of what a cell learns of its surroundings
 MULTIPLE = 8  # that divides height and width; JPEG's blocks are cells of their own
+LEAST = 1e-4  # mean square below which features are as good as none
 SLIGHT = 0.02  # share below which an expert has none, so that it need not be asked
 REACH = 80  # pixels, of which the mean over NEAR cells has 36
 
@@ -40,7 +41,9 @@ class Gate(nn.Module):
         for halve, block in zip(self.halves, self.blocks, strict=True):
             seen = block(halve(torch.relu(seen)))
         near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
-        choice = self.choice(torch.relu(seen + self.gather(near)))
+        seen = torch.relu(seen + self.gather(near)).float()
+        # Of one length everywhere: else the first steps of training make a choice that no later one can take back.
+        choice = self.choice(seen / (seen.square().mean(1, keepdim=True) + LEAST).sqrt())
         stretched = functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False)
         soft = stretched.softmax(1)
         shares = torch.relu(soft - SLIGHT)
