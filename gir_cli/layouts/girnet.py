@@ -63,11 +63,10 @@ class GirnetConfig(Layout):
     def _gate(experts: int) -> Shapes:
         block = conv("widen", GATE, GATE) | conv("narrow", GATE, GATE)
         return (
-            conv("look", 2 * 12, GATE)
-            | together(conv(f"halves.{number}", GATE, GATE, 2) for number in range(2))
+            conv("look", 12, GATE, bias=False)
+            | together(conv(f"halves.{number}", GATE, GATE, 2, bias=False) for number in range(2))
             | repeated("blocks", 2, block)
-            | conv("gather", GATE, GATE, 1)
-            | conv("choice", GATE, experts, 1)
+            | conv("choice", 2 * GATE, experts, 1)
         )
 
     @staticmethod

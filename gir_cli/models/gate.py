@@ -26,22 +26,22 @@ class Gate(nn.Module):
 
     def __init__(self, experts: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(2 * 12, GATE, 3, padding=1)
-        self.halves = nn.ModuleList(nn.Conv2d(GATE, GATE, 2, stride=2) for _ in range(2))
+        # Without biases, which would at first outweigh what is fine.
+        self.look = nn.Conv2d(12, GATE, 3, padding=1, bias=False)
+        self.halves = nn.ModuleList(nn.Conv2d(GATE, GATE, 2, stride=2, bias=False) for _ in range(2))
         self.blocks = nn.ModuleList(ResidualBlock(GATE) for _ in range(2))
-        self.gather = nn.Conv2d(GATE, GATE, 1)
-        self.choice = nn.Conv2d(GATE, experts, 1)
-        for layer in (self.gather, self.choice):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.choice = nn.Conv2d(2 * GATE, experts, 1)
+        nn.init.zeros_(self.choice.weight)
+        nn.init.zeros_(self.choice.bias)
 
     def forward(self, picture: Tensor) -> Tensor:
         fine = picture - functional.avg_pool2d(picture, FINE, 1, FINE // 2, count_include_pad=False)
-        seen = self.look(functional.pixel_unshuffle(torch.cat((picture, CLOSER * fine), 1), 2))
+        seen = self.look(functional.pixel_unshuffle(CLOSER * fine, 2))
         for halve, block in zip(self.halves, self.blocks, strict=True):
             seen = block(halve(torch.relu(seen)))
-        near = functional.avg_pool2d(torch.relu(seen), NEAR, 1, NEAR // 2, count_include_pad=False)
-        seen = torch.relu(seen + self.gather(near)).float()
+        seen = torch.relu(seen).float()
+        near = functional.avg_pool2d(seen, NEAR, 1, NEAR // 2, count_include_pad=False)
+        seen = torch.cat((seen, near), 1)
         # Of one length everywhere: else the first steps of training make a choice that no later one can take back.
         choice = self.choice(seen / (seen.square().mean(1, keepdim=True) + LEAST).sqrt())
         stretched = functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False)
