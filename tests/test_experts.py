@@ -72,11 +72,7 @@ def test_the_gate_says_where_which_expert_is_believed():
         tensors = made.state_dict()
         second = network("girnet")
         second.load_state_dict({name: tensors[f"others.0.{name}"] for name in second.state_dict()})
-        asked = []
-        made.stem.register_forward_hook(lambda *_: asked.append("own"))
-        made.others[0].stem.register_forward_hook(lambda *_: asked.append("other"))
         assert (made(batch) - second(batch)).abs().max() < 1e-6
-        assert asked == ["other"]
 
 
 def test_a_gates_shares_are_local_and_make_one():
@@ -86,9 +82,9 @@ def test_a_gates_shares_are_local_and_make_one():
         torch.nn.init.normal_(tensor, std=0.2)
     batch = torch.rand(1, 3, 320, 320)
     with torch.no_grad():
-        shares = gate(batch)
+        shares = gate(batch, [batch] * 3)
         batch[..., 160, 160] += 1
-        moved = (gate(batch) - shares).abs().amax((0, 1)) > 0
+        moved = (gate(batch, [batch] * 3) - shares).abs().amax((0, 1)) > 0
     assert shares.shape == (1, 3, 320, 320)
     assert (shares.sum(1) - 1).abs().max() < 1e-6 and shares.std() > 0.01
     rows = moved.any(1).nonzero()

@@ -63,10 +63,11 @@ class GirnetConfig(Layout):
     def _gate(experts: int) -> Shapes:
         block = conv("widen", GATE, GATE) | conv("narrow", GATE, GATE)
         return (
-            conv("look", 12, GATE, bias=False)
+            conv("look", 12 * (1 + experts), GATE, bias=False)
             | together(conv(f"halves.{number}", GATE, GATE, 2, bias=False) for number in range(2))
             | repeated("blocks", 2, block)
-            | conv("choice", 2 * GATE, experts, 1)
+            | conv("weigh", 2 * GATE, GATE, 1)
+            | conv("choice", GATE, experts, 1)
         )
 
     @staticmethod

@@ -104,11 +104,9 @@ class Girnet(UNet):
             return toned(restored, self.toner(x)) if self.toner else restored
 
     def _residual(self, x: Tensor) -> Tensor:
+        residual = super().forward(x)
         if not self.gate:
-            return super().forward(x)
-        shares, residual = self.gate(x).split(1, 1), torch.zeros_like(x, dtype=self.head.weight.dtype)
-        for share, expert in zip(shares, (super().forward, *self.others), strict=True):
-            # Who has no share need not be asked; a graph that is recorded must hold all.
-            if torch.compiler.is_compiling() or share.any():
-                residual = residual + share * expert(x)
-        return residual
+            return residual
+        residuals = [residual, *(other(x) for other in self.others)]
+        shares = self.gate(x, residuals).split(1, 1)
+        return sum(share * residual for share, residual in zip(shares, residuals, strict=True))
