@@ -252,23 +252,27 @@ def all_of(chain: Chain) -> Mixture:
 def exposure(clean: np.ndarray, rng: Rng) -> np.ndarray:
     """Return a photograph, uint8 (H, W, 3), as if it had been taken with less light, or of pale things, or edited.
 
-    A quarter of the draws each leave a fifth to nine tenths of the light; compress the values evenly to between
-    0.05 to 0.3 and 0.75 to 1; stretch what is between 0 to 0.2 and 0.7 to 1 over all values; and bend them, half
-    of these by a power of 0.4 to 1, half to more contrast. What is stretched or bent has gaps in its histogram.
+    A fifth of the draws each leave a fifth to nine tenths of the light; compress the values evenly to between
+    0.05 to 0.3 and 0.75 to 1; stretch what is between 0 to 0.2 and 0.7 to 1 over all values; bend them, half
+    of these by a power of 0.4 to 1, half to more contrast; and leave only 16 to 250 values, evenly spread. Of the
+    last three there are gaps in the histogram.
     """
     kind = rng.uniform()
-    if kind < 0.25:
+    if kind < 0.2:
         levels = to_srgb(np.float32(rng.uniform(0.2, 0.9)) * to_linear(LEVELS))
-    elif kind < 0.5:
+    elif kind < 0.4:
         black, white = rng.uniform(0.05, 0.3), rng.uniform(0.75, 1)
         levels = np.float32(black) + np.float32(white - black) * LEVELS
-    elif kind < 0.75:
+    elif kind < 0.6:
         black, white = rng.uniform(0, 0.2), rng.uniform(0.7, 1)
         levels = ((LEVELS - np.float32(black)) / np.float32(white - black)).clip(0, 1)
-    elif kind < 0.875:
+    elif kind < 0.7:
         levels = LEVELS ** np.float32(rng.uniform(0.4, 1))
-    else:
+    elif kind < 0.8:
         levels = LEVELS - np.float32(rng.uniform(0, 0.9) / (2 * np.pi)) * np.sin(np.float32(2 * np.pi) * LEVELS)
+    else:
+        most = np.float32(round(rng.uniform(15, 249)))
+        levels = np.rint(most * LEVELS) / most
     return np.rint(255 * levels).astype(np.uint8)[clean]
 
 
