@@ -15,21 +15,23 @@ NEAR = 8  # levels on each side that one is compared with: curves that stretch t
 FEW = 12  # values: a level where fewer are to be expected may be missing by chance
 HARDLY = 0.1  # of the levels on either side: one that is rarer is missing
 MANY = 5  # missing levels that make a comb; some pictures have up to four by chance
+DARK = 40  # levels in which curves that darken leave no gaps, as they merge them: powers of up to 4 begin there
 
 
 def gaps(counts: Tensor) -> Tensor:
     """Return (N, 2 · LEVELS) of how often levels occur (N, LEVELS): which are missing, and which would be missed.
 
-    A picture of 8 bits that was darkened or brightened by a curve, and is of 8 bits again, has no values at levels
-    that the curve leaps over, and where those lie tells the curve (Stamm and Liu, 2010). Noise and compression fill
-    them, and pictures as cameras give them have hardly any: all is 0 then.
+    A picture of 8 bits that was darkened by a curve, and is of 8 bits again, has no values at levels that the
+    curve leaps over, and where those lie tells the curve (Stamm and Liu, 2010). Noise and compression fill them, and
+    pictures as cameras give them have hardly any: all is 0 then. So it is of pictures that lack dark levels too,
+    which were brightened or have few values at all, as by a palette.
     """
     counts = functional.pad(counts, (NEAR, NEAR))
     windows = counts.unfold(1, NEAR, 1).mean(-1)  # (N, LEVELS + NEAR + 1)
     around = torch.minimum(windows[:, :LEVELS], windows[:, NEAR + 1 :])
     seen = around > FEW
     missing = (1 - counts[:, NEAR:-NEAR] / (HARDLY * around.clamp(min=FEW))).clamp(min=0) * seen
-    comb = missing.sum(1, keepdim=True) >= MANY
+    comb = (missing.sum(1, keepdim=True) >= MANY) & (missing[:, :DARK].sum(1, keepdim=True) < 1)
     return torch.cat((missing * comb, seen * comb), 1)
 
 
