@@ -143,10 +143,25 @@ def test_pictures_without_a_leaping_curve_have_no_gaps(pixels, spoiled):
     assert gaps(counted((values / 255).astype(np.float32))).abs().max() == 0
 
 
+@pytest.mark.parametrize(
+    "curve",
+    [
+        lambda levels: levels**0.6,
+        lambda levels: np.clip(1.2 * levels - 0.05, 0, 1),
+        lambda levels: np.rint(100 * levels) / 100,
+    ],
+    ids=["brightened", "stretched", "few values"],
+)
+def test_gaps_among_dark_levels_are_of_no_darkening_curve(curve):
+    even = np.random.RandomState(0).randint(0, 256, (200, 200, 3))
+    levels = np.rint(255 * curve(np.arange(256) / 255)) / 255
+    assert gaps(counted(levels[even].astype(np.float32))).abs().max() == 0
+
+
 @pytest.mark.parametrize("missing", [4, 5])
 def test_a_few_gaps_are_chance_and_no_comb(missing):
     counts = torch.full((1, 256), 100.0)
-    counts[0, 40 : 40 + 20 * missing : 20] = 0
+    counts[0, 60 : 60 + 20 * missing : 20] = 0
     found = gaps(counts)[0]
     assert found[:256].sum() == (missing if missing >= 5 else 0)
     assert (found[256:].sum() > 0) == (missing >= 5)
