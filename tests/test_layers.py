@@ -42,6 +42,7 @@ LAYERS = {
         "models",
         "checkpoints",
         "weights",
+        "joining",
         "features",
         "lpips",
         "views",
