@@ -325,20 +325,17 @@ class Restorer:
             return []
         side = self.tile if self._sees_all else min(self.tile, SAMPLE)
         samples = self._clipped(turn(np.stack([self._sample(source, side) for source in sources])))
+        counted = {
+            layer: torch.from_numpy(np.stack([histogram(source, layer.levels) for source in sources])).to(self.device)
+            for layer in self.model.network.modules()
+            if isinstance(layer, Counted)  # a sample has other counts; each view has the same
+        }
         wholes: list[Found] = []
         for view in self._views:
             with found(self.model.network) as quantities:
                 self._run(view.of(samples), sigmas, apart=True)
-            wholes.append(quantities | self._counted(quantities, sources))
+            wholes.append(quantities | counted)
         return wholes
-
-    def _counted(self, quantities: Found, sources: Sequence) -> Found:
-        """Return, of what `quantities` a model takes of a sample, those that must be counted in all of each source."""
-        return {
-            layer: torch.from_numpy(np.stack([histogram(source, layer.levels) for source in sources])).to(sample)
-            for layer, sample in quantities.items()
-            if isinstance(layer, Counted)
-        }
 
     def _sample(self, source: Any, side: int) -> np.ndarray:
         """Return at most `side` by `side` pixels in which the model finds what it would in all of `source`."""

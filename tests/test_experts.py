@@ -9,7 +9,8 @@ from test_checkpoints import girnets
 from test_models import network
 
 from gir_cli import records
-from gir_cli.models.gate import MULTIPLE, REACH, Gate
+from gir_cli.errors import UsageError
+from gir_cli.models.gate import REACH, Gate
 from gir_cli.models.histogram import gaps
 from gir_cli.models.whole import Counted
 from gir_cli.weights import built, load
@@ -95,7 +96,11 @@ def test_a_gates_shares_are_local_and_make_one():
 
 def test_sizes_suit_the_gate_and_the_levels():
     assert [built("girnet", {"levels": levels, "experts": 2}).description.multiple for levels in (1, 4)] == [8, 16]
-    assert MULTIPLE == 8
+
+
+def test_a_histogram_that_nothing_would_see_is_refused():
+    with pytest.raises(UsageError, match="needs a toner"):
+        built("girnet", {"histogram": 8})
 
 
 def test_several_experts_train():

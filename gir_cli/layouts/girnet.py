@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
+from gir_cli.errors import UsageError
 from gir_cli.layouts import LAYOUTS, Layout
 from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
@@ -39,6 +40,8 @@ class GirnetConfig(Layout):
         return [self.blocks] * (self.levels - 1) + [self.blocks + self.middle]
 
     def tensors(self) -> Shapes:
+        if self.histogram and not self.toner:
+            raise UsageError("girnet: histogram needs a toner, which is what sees it")
         unet = self._unet()
         return (
             unet

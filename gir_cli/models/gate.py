@@ -48,4 +48,6 @@ class Gate(nn.Module):
         seen = torch.cat((seen, near), 1).float()
         variance, mean = torch.var_mean(seen, 1, keepdim=True, correction=0)
         choice = self.choice(torch.relu(self.weigh((seen - mean) / (variance + LEAST).sqrt())))
-        return functional.interpolate(choice.float(), scale_factor=8, mode="bilinear", align_corners=False).softmax(1)
+        return functional.interpolate(
+            choice.float(), scale_factor=MULTIPLE, mode="bilinear", align_corners=False
+        ).softmax(1)
