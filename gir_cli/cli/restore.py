@@ -59,9 +59,7 @@ class Restoring(Checked):
         int | None, Param("pixels by which tiles overlap; what the model needs if not given", 0, 4096)
     ] = None
     strength: Annotated[float, Param("how much of the result is mixed with the input", 0, 1)] = 1.0
-    tta: Annotated[bool, Param("average the 8 flips and rotations, 8 times slower; not against rain, which falls")] = (
-        False
-    )
+    tta: Annotated[bool, Param("average the 8 flips and rotations, 8 times slower; harms where it rains")] = False
     passes: Annotated[int, Param("how many times the model is applied", 1, 100)] = 1
     noise_level: Annotated[
         float | None,
