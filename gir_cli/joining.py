@@ -1,4 +1,4 @@
-"""Weights made of others': blended, grafted, or put side by side."""
+"""Weights made of others': blended, grafted, put side by side, or taken out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from gir_cli.errors import UsageError, WeightsError
 from gir_cli.layouts import difference
 from gir_cli.models.girnet import Girnet
 from gir_cli.weights import Model, config_of
+
+#: What a record says of how a network came to be and what it scored, which is not so of what is made of it.
+MADE = ("train", "scores", "blend", "graft", "expert")
 
 
 def blended(model: Model, other: Model, share: float) -> Model:
@@ -86,9 +89,28 @@ def beside(model: Model, other: Model) -> Model:
         f"others.{number}.{name}": value for number, unet in enumerate(unets[1:]) for name, value in unet.items()
     }
     made.load_state_dict({**made.state_dict(), **toner, **unets[0], **experts})
-    kept = {key: value for key, value in model.record.items() if key not in ("train", "scores", "blend", "graft")}
+    kept = {key: value for key, value in model.record.items() if key not in MADE}
     parents = {"parents": [model.digest, other.digest]}
     return Model(made.eval(), {**kept, "config": config_of(made), "license": _terms(model, other), **parents})
+
+
+def alone(model: Model, number: int) -> Model:
+    """Return a girnet that is the expert `number`, from 1, of `model`, without gate and toner.
+
+    The record has the digest of `model` as its parent, and neither its training nor its scores. WeightsError if
+    `model` has no such expert.
+    """
+    network = model.network
+    if not isinstance(network, Girnet):
+        raise WeightsError("only a girnet has experts")
+    if number > network.config.experts:
+        raise WeightsError(f"there is no expert {number} of {network.config.experts}")
+    config = dataclasses.replace(network.config, experts=1, toner=0, histogram=0)
+    made = Girnet(config)
+    made.load_state_dict(_unets(network, config.tensors())[number - 1])
+    kept = {key: value for key, value in model.record.items() if key not in MADE}
+    parents = {"parents": [model.digest], "expert": number}
+    return Model(made.eval(), {**kept, "config": config_of(made), **parents})
 
 
 def _unets(network: Girnet, names: Iterable[str]) -> list[dict[str, Tensor]]:

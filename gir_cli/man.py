@@ -61,8 +61,9 @@ WEIGHTS_RECORD = (
     ),
     ("scores", "what the weights reached, by suite"),
     ("license", "licence of the weights"),
-    ("parents", "SHA-256 of the weights that these were tuned from, blended of, or have as experts"),
+    ("parents", "SHA-256 of the weights that these were tuned from, blended of, taken out of, or have as experts"),
     ("blend", "the share of each of those, if blended"),
+    ("expert", "which expert of those it is, if taken out"),
     ("graft", "the parts taken from other weights: their names, those weights' SHA-256 and training"),
 )
 

@@ -44,6 +44,21 @@ def test_a_third_joins_two_and_the_first_ones_toner_stays(gir, tmp_path):
         assert torch.equal(made.state_dict()[prefix + "head.weight"], whose.head.weight)
 
 
+def test_an_expert_is_taken_out_again(gir, tmp_path):
+    a, b = girnets(tmp_path, toner=6)
+    made, out = tmp_path / "c.safetensors", tmp_path / "d.safetensors"
+    assert gir("convert", a, "--beside", b, "-o", made).status == 0
+    for number, whose in ((1, a), (2, b)):
+        done = gir("convert", made, "--expert", number, "-o", out)
+        assert done.status == 0, done.err
+        found, wanted = load(out), load(whose).network.state_dict()
+        assert found.network.toner is None and found.network.gate is None
+        assert all(torch.equal(value, wanted[name]) for name, value in found.network.state_dict().items())
+        assert found.record["parents"] == [records.digest(made)] and found.record["expert"] == number
+    done = gir("convert", made, "--expert", 3, "-o", out)
+    assert done.status == 3 and "no expert 3 of 2" in done.err
+
+
 @pytest.mark.parametrize(
     ("settings", "says"), [({"width": 16}, "experts must be of the same sizes"), (None, "only a girnet can have")]
 )

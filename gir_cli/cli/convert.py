@@ -23,6 +23,7 @@ EPILOG = """Examples:
   gir convert a.safetensors --blend b.safetensors=0.6 -o between.safetensors
   gir convert a.safetensors --graft b.safetensors='toner.*' -o both.safetensors
   gir convert a.safetensors --beside b.safetensors -o experts.safetensors
+  gir convert experts.safetensors --expert 2 -o b.safetensors
 """
 
 
@@ -49,6 +50,7 @@ class Converting(Checked):
     beside: Annotated[
         str | None, Param("a girnet to stand beside this one as another expert; train the gate then", metavar="FILE")
     ] = None
+    expert: Annotated[int, Param("the expert of a girnet to take out of it; 0 for the whole network", 0, 8)] = 0
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
@@ -57,7 +59,7 @@ def convert(
     checkpoint: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
     converting: Converting = Converting(),
 ) -> int:
-    """Turn weights that others published into gir's, or into another precision, or join two.
+    """Turn weights that others published into gir's, or into another precision, or join two, or part them.
 
     The network and its sizes are recognised from the names and shapes of the tensors; code in the file
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
@@ -65,10 +67,11 @@ def convert(
     Wang et al., 2019): it is of use between runs that began with the same weights. A graft takes
     whole parts of another file, as 'toner.*,head.*', where the rest is alike. A girnet beside another is
     a second expert: a gate, which is new and gives both the same share until `gir train` has taught it
-    better, says where which is to be believed.
+    better, says where which is to be believed. An expert taken out is a girnet of its own, without gate
+    and toner, to be trained on or looked at.
     """
-    if sum(map(bool, (converting.blend, converting.graft, converting.beside))) > 1:
-        raise UsageError("--blend, --graft and --beside are ways to join two files; give one")
+    if sum(map(bool, (converting.blend, converting.graft, converting.beside, converting.expert))) > 1:
+        raise UsageError("--blend, --graft, --beside and --expert exclude each other; give one")
     other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
     other, parts = _graft(converting.graft) if converting.graft else (other, "")
     other = Path(converting.beside) if converting.beside else other
@@ -76,7 +79,7 @@ def convert(
     settings = dict(_pair(text) for text in converting.set)
     records.check(Path(checkpoint), settings)
 
-    from gir_cli.joining import beside, blended, grafted
+    from gir_cli.joining import alone, beside, blended, grafted
     from gir_cli.weights import load, save
 
     model = load(Path(checkpoint), settings)
@@ -86,6 +89,8 @@ def convert(
             model = beside(model, mate)
         else:
             model = grafted(model, mate, parts) if parts else blended(model, mate, share)
+    if converting.expert:
+        model = alone(model, converting.expert)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)
