@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gir_cli import device_chain, files
+from gir_cli import device_chain, figures, files
 from gir_cli.chain import PRESETS, Chain, Distribution, Mixture, apply, draw, in_crops, parse, preset
 from gir_cli.color import to_linear, to_srgb
 from gir_cli.errors import GirError, InputError, UsageError
@@ -283,7 +283,7 @@ class Samples(Dataset):
     A batch is (worse, clean), two uint8 tensors (N, 3, side, side). `role` separates the streams
     of training and validation. A share of the samples is cut from real `pairs`, if there are any; all
     where there are no photographs beside them. Photographs, not pairs, are shown reduced by up to `zoom`, and
-    a share of them, `exposed`, as `exposure` has them.
+    a share of them, `exposed`, as `exposure` has them; on a share, `figured`, figures are drawn.
     """
 
     photographs: Photographs | None
@@ -296,6 +296,7 @@ class Samples(Dataset):
     often: tuple[tuple[str, float], ...] = ()
     zoom: float = 1.0
     exposed: float = 0.0
+    figured: float = 0.0
 
     def drawn(self, index: int, side: int) -> tuple[np.ndarray, list[Operator], Rng]:
         """Return what sample `index` is made of: clean uint8 (side, side, 3), its operators, and their stream."""
@@ -304,6 +305,9 @@ class Samples(Dataset):
         if self.exposed:
             own = quick_stream(self.seed, self.role, index, "exposure")
             clean = exposure(clean, own) if own.uniform() < self.exposed else clean
+        if self.figured:
+            own = quick_stream(self.seed, self.role, index, "figures")
+            clean = figures.drawn(clean, own) if own.uniform() < self.figured else clean
         return clean, draw(self.mixture(side).draw(rng), rng), rng
 
     def mixture(self, side: int) -> Distribution:
@@ -361,11 +365,12 @@ class Sources:
         often: tuple[tuple[str, float], ...] = (),
         zoom: float = 1.0,
         exposed: float = 0.0,
+        figured: float = 0.0,
     ) -> tuple[Samples, Samples]:
         """Return (training samples, validation samples); they share no picture unless there is only one."""
         kinds = [kind.held_out(HELD_OUT) if kind else (None, None) for kind in (self.photographs, self.pairs)]
         return tuple(
-            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, often, zoom, exposed)
+            Samples(photographs, distribution, seed, role, pairs, pairs_share, counts, often, zoom, exposed, figured)
             for role, photographs, pairs in zip(("train", "valid"), *kinds, strict=True)
         )
 

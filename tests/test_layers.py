@@ -48,6 +48,7 @@ LAYERS = {
         "views",
         "restore",
         "data",
+        "figures",
         "train",
     },
     4: {"lines", "verdicts", "evaluate"},

@@ -129,6 +129,23 @@ def test_zoomed_patches_show_more_of_a_photograph_reduced_by_means(tmp_path):
     assert 220 < max(spans[16.0]) <= 238  # as much as there is
 
 
+def test_figures_are_drawn_on_a_share_of_the_photographs_before_they_are_degraded(tmp_path):
+    (tmp_path / "gray.png").write_bytes(encoded(np.full((64, 64, 3), 128, np.uint8)))
+    photographs = open_photographs([tmp_path], tmp_path / "cache", 64)
+    some = Samples(photographs, "noise:sigma=0", 0, figured=0.5)
+    again = Samples(photographs, "noise:sigma=0", 0, figured=0.5)
+    kinds, changed = [], 0
+    for index in range(100):
+        worse, clean = some.sample(index, 64)
+        assert np.array_equal(worse, clean) and np.array_equal(clean, again.sample(index, 64)[1])
+        # Bands, and they alone, are of the first and the last level in all colours.
+        assert not (clean.min(2) == 255).any() and not (clean.max(2) == 0).any()
+        changed += bool((clean != 128).any())
+        kinds.append((np.abs(clean.astype(int) - 128) > 20).any(2).mean())
+    assert 35 < changed < 65
+    assert max(kinds) > 0.3 and 0.01 < np.mean(kinds) < 0.4
+
+
 def test_exposed_photographs_are_darker_paler_or_edited_before_they_are_degraded(tmp_path):
     ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[:, None, None], (1, 64, 3))
     (tmp_path / "ramp.png").write_bytes(encoded(ramp))

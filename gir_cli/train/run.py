@@ -88,6 +88,7 @@ class Run:
             frequencies(settings),
             settings.zoom,
             settings.exposed,
+            settings.figured,
         )
         self.samples = self._samples(samples)
         self.network = self._network().to(self.device)

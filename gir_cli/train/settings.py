@@ -45,6 +45,9 @@ class Settings(Checked):
     exposed: Annotated[
         float, Param("share of the photographs made darker or paler, or edited, before they are degraded", 0, 1)
     ] = 0.0
+    figured: Annotated[
+        float, Param("share of the photographs on which beads, bricks, bars, wires and letters are drawn first", 0, 1)
+    ] = 0.0
     optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
         "muon"
     )
@@ -91,6 +94,7 @@ FIXED = (
     "pairs_share",
     "zoom",
     "exposed",
+    "figured",
 )
 
 #: Settings by the name of a recipe. "paper" is the one of GIR (Kong et al., 2024): Adam from 2e-4 to 1e-7, L1.
