@@ -10,20 +10,20 @@ from test_models import network
 
 from gir_cli import records
 from gir_cli.errors import UsageError
-from gir_cli.models.gate import REACH, Gate
+from gir_cli.models.gate import REACH, Gate, competition, shares
 from gir_cli.models.histogram import gaps
 from gir_cli.models.whole import Counted
 from gir_cli.weights import built, load
 
 
-def test_a_girnet_beside_another_is_an_expert_with_an_equal_share(gir, tmp_path):
+def test_a_girnet_beside_another_is_an_expert_whose_share_is_that_of_doing_nothing(gir, tmp_path):
     a, b = girnets(tmp_path)
     done = gir("convert", a, "--beside", b, "-o", tmp_path / "c.safetensors")
     assert done.status == 0, done.err
     joined = load(tmp_path / "c.safetensors")
     batch = torch.rand(1, 3, 24, 32)
     with torch.no_grad():
-        wanted = (load(a).network(batch) + load(b).network(batch)) / 2
+        wanted = (load(a).network(batch) + load(b).network(batch) + batch) / 3
         assert (joined.network(batch) - wanted).abs().max() < 1e-6
     assert joined.record["parents"] == [records.digest(a), records.digest(b)]
     assert joined.record["config"]["experts"] == 2 and joined.record["license"] == "CC0-1.0"
@@ -37,7 +37,7 @@ def test_a_third_joins_two_and_the_first_ones_toner_stays(gir, tmp_path):
         done = gir("convert", one, "--beside", other, "-o", out)
         assert done.status == 0, done.err
     made, first, second = (load(path).network for path in (d, b, a))
-    assert made.config.experts == 3 and made.gate.choice.out_channels == 3
+    assert made.config.experts == 3 and made.gate.choice.out_channels == 4
     for name, value in first.toner.state_dict().items():
         assert torch.equal(made.toner.state_dict()[name], value), name
     for prefix, whose in (("", first), ("others.0.", second), ("others.1.", first)):
@@ -78,35 +78,59 @@ def test_ways_to_join_exclude_each_other(gir, tmp_path):
     assert done.status == 2 and "give one" in done.err
 
 
-def test_the_gate_says_where_which_expert_is_believed():
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_gate_says_which_expert_is_believed_or_none(number):
     made = network("girnet", experts=2)
     with torch.no_grad():
         made.gate.choice.weight.zero_()
-        made.gate.choice.bias.copy_(torch.tensor([0.0, 50.0]))
+        made.gate.choice.bias.copy_(50 * torch.eye(3)[number])
     batch = torch.rand(1, 3, 32, 40)
     with torch.no_grad():
-        tensors = made.state_dict()
-        second = network("girnet")
-        second.load_state_dict({name: tensors[f"others.0.{name}"] for name in second.state_dict()})
-        assert (made(batch) - second(batch)).abs().max() < 1e-6
+        tensors, alone = made.state_dict(), network("girnet")
+        prefix = ["", "others.0.", None][number]
+        if prefix is not None:
+            alone.load_state_dict({name: tensors[prefix + name] for name in alone.state_dict()})
+        wanted = batch if prefix is None else alone(batch)
+        assert (made(batch) - wanted).abs().max() < 1e-6
+
+
+def new_gate(experts):
+    """A gate with random values all over."""
+    torch.manual_seed(0)
+    gate = Gate(experts)
+    for tensor in gate.parameters():
+        torch.nn.init.normal_(tensor, std=0.2)
+    return gate
 
 
 def test_a_gates_shares_are_local_and_make_one():
-    torch.manual_seed(0)
-    gate = Gate(3)
-    for tensor in gate.parameters():
-        torch.nn.init.normal_(tensor, std=0.2)
+    gate = new_gate(3)
     batch = torch.rand(1, 3, 320, 320)
     with torch.no_grad():
-        shares = gate(batch, [batch] * 3)
+        found = shares(gate(batch, [batch] * 3))
         batch[..., 160, 160] += 1
-        moved = (gate(batch, [batch] * 3) - shares).abs().amax((0, 1)) > 0
-    assert shares.shape == (1, 3, 320, 320)
-    assert (shares.sum(1) - 1).abs().max() < 1e-6 and shares.std() > 0.01
+        moved = (shares(gate(batch, [batch] * 3)) - found).abs().amax((0, 1)) > 0
+    assert found.shape == (1, 4, 320, 320)
+    assert (found.sum(1) - 1).abs().max() < 1e-6 and found.std() > 0.01
     rows = moved.any(1).nonzero()
     # One pixel stands for all those of its cell, and a tile may begin at any cell.
     assert 160 - rows.min() <= REACH and rows.max() - 160 <= REACH
     assert rows.max() - rows.min() > REACH
+
+
+def test_experts_compete_by_the_power_of_their_squared_errors():
+    torch.manual_seed(1)
+    picture, truth = torch.rand(2, 2, 3, 16, 24)
+    residuals = [truth - picture + size * torch.randn_like(picture) for size in (0.02, 0.1)]
+    logits = torch.randn(2, 3, 2, 3)
+    errors = [(picture + residual - truth).square() for residual in (*residuals, 0 * picture)]
+    errors = np.stack([e.numpy().reshape(2, 3, 2, 8, 3, 8).mean((1, 3, 5)) for e in errors], 1).astype(np.float64)
+    powers = (errors + 1e-5) ** -4
+    believed = np.exp(logits.double().numpy())
+    believed /= believed.sum(1, keepdims=True)
+    surprise = -np.log((believed * powers / powers.max(1, keepdims=True)).sum(1))
+    wanted = np.average(surprise, weights=np.ptp(errors, 1))
+    assert float(competition(logits, picture, residuals, truth)) == pytest.approx(wanted, rel=1e-3)
 
 
 def test_sizes_suit_the_gate_and_the_levels():

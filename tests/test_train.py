@@ -15,6 +15,7 @@ import pytest
 import torch
 from classifiers import defined_features, random_classifier
 from pictures import encoded
+from test_checkpoints import girnets
 
 from gir_cli.chain import preset
 from gir_cli.data import DeviceSamples, Samples, Sources, batches, mixture, open_pairs, open_photographs
@@ -637,6 +638,25 @@ def test_the_command_trains_and_its_weights_restore(gir, folder, tmp_path, png):
     assert "girnet" in gir("info", run / "weights.safetensors").out.decode()
 
 
+def test_a_gate_learns_whom_to_believe_and_the_experts_stay(gir, folder, tmp_path):
+    a, b = girnets(tmp_path)
+    pair = tmp_path / "pair.safetensors"
+    assert gir("convert", a, "--beside", b, "-o", pair).status == 0
+    frozen = "stem.*,down_blocks.*,up_blocks.*,downs.*,ups.*,head.*,others.*"
+    gate = ("--freeze", frozen, "--loss", "gate", "--rate", 0.02, "--adam-rate", 0.02, "--average", 0.5)
+    # Of what is clear, doing nothing is best.
+    asked = arguments(folder, tmp_path / "run", "--start", pair, "--chain", "noise:sigma=0", "--steps", 60, *gate)
+    asked[asked.index("--config") + 1] = "width=8,levels=2,blocks=1,experts=2"
+    done = gir(*asked)
+    assert done.status == 0, done.err
+    before, after = load(pair).network, load(tmp_path / "run" / "weights.safetensors").network
+    batch = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert (after(batch) - batch).abs().mean() < 0.1 * (before(batch) - batch).abs().mean()
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, after.state_dict()[name]) != name.startswith("gate."), name
+
+
 def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, tmp_path):
     run = tmp_path / "run"
     once = gir(*arguments(folder, run, "--steps", 400, "--stop-after", "0.5s"))
@@ -660,6 +680,8 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
         (["--perceptual", "1"], 2, "--perceptual, a weight, and --perceptual-backbone, a file, are of use together"),
         (["--perceptual", "1", "--perceptual-backbone", "none.pth"], 3, "none.pth: no such weights file"),
         (["--perceptual", "1", "--perceptual-backbone", __file__], 3, "not a checkpoint that torch can read"),
+        (["--loss", "gate"], 2, "--loss=gate needs a girnet of several experts"),
+        (["--loss", "gate", "--fft", "0.1"], 2, "--loss=gate stands alone"),
         (["--chain", "webp:30 snow", "--degrade-on", "device"], 2, "no device can do webp, snow;"),
     ],
 )

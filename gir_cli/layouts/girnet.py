@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,8 +12,14 @@ from gir_cli.layouts import LAYOUTS, Layout
 from gir_cli.layouts.shapes import Shapes, conv, deconv, inside, repeated, together
 from gir_cli.params import Param
 
-GATE = 32  # channels of the gate
+GATE = 48  # channels of the gate
 LEVELS = 256  # of a histogram: those of 8 bits
+
+
+def measures(experts: int) -> int:
+    """Return how many numbers a gate is told of a cell: five of each residual and of each two's difference, and one
+    more of each residual."""
+    return 5 * (experts + math.comb(experts, 2)) + experts
 
 
 @LAYOUTS.add("girnet")
@@ -64,13 +71,10 @@ class GirnetConfig(Layout):
 
     @staticmethod
     def _gate(experts: int) -> Shapes:
-        block = conv("widen", GATE, GATE) | conv("narrow", GATE, GATE)
         return (
-            conv("look", 12 * (1 + experts), GATE, bias=False)
-            | together(conv(f"halves.{number}", GATE, GATE, 2, bias=False) for number in range(2))
-            | repeated("blocks", 2, block)
-            | conv("weigh", 2 * GATE, GATE, 1)
-            | conv("choice", GATE, experts, 1)
+            conv("weigh", 2 * measures(experts), GATE, 1)
+            | conv("gather", GATE, GATE)
+            | conv("choice", GATE, experts + 1, 1)
         )
 
     @staticmethod

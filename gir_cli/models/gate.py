@@ -1,53 +1,99 @@
-"""Which of several experts is to be believed at each pixel."""
+"""Which of several experts is to be believed at each pixel, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gir_cli.layouts.girnet import GATE
-from gir_cli.models.blocks import ResidualBlock
+from gir_cli.layouts.girnet import GATE, measures
 
-FINE, CLOSER = 5, 8.0  # side of the mean that what is fine stands out from, and by how much that is magnified
-NEAR = 9  # cells of 8 × 8 pixels along each side of what a cell learns of its surroundings
-MULTIPLE = 8  # that divides height and width; JPEG's blocks are cells of their own
-LEAST = 1e-4  # variance below which features are as good as none
-REACH = 80  # pixels, of which the mean over NEAR cells has 36
+CELL = 8  # pixels along each side of what a share is given for; JPEG's blocks are cells of their own
+NEAR = 17  # cells along each side of what a cell learns of its surroundings
+REACH = 96  # pixels: the mean over NEAR cells has 72, the convolution of cells 8, the way back to pixels 12
+END = 0.5 / 255  # what is nearer to 0 or 1 is black or white
+LEAST = 1e-7  # mean square below which there is as good as nothing
+MIDDLE, SPREAD = -9.0, 3.0  # of the logarithms of mean squares, about
+FLOOR = 1e-5  # mean squared error, that of 50 dB, below which experts are as good as right
+SHARPNESS = 4.0  # as how many independent errors the many of a cell count
 
 
 class Gate(nn.Module):
-    """Gives the shares (N, experts, H, W) in which experts count for a picture (N, 3, H, W); a new one's are equal.
+    """Gives the logits (N, experts + 1, H / 8, W / 8) of believing each expert, or, the last, leaving all as it is.
 
-    A mixture of experts (Jacobs et al., 1991), whose gate looks at what is fine in the picture and at the `residuals`
-    (N, 3, H, W), what each expert would add to it: where they differ tells most of what is to be known. What is near
-    counts, too, as a cell may be flat where the picture is not.
+    For a picture (N, 3, H, W) and the `residuals`, each (N, 3, H, W), which experts would add to it. A mixture of
+    experts (Jacobs et al., 1991), whose gate is told how strong the residuals are and their differences: as
+    logarithms, for what is weak must be told from what is weaker. A new one's logits are equal.
     """
 
     def __init__(self, experts: int) -> None:
         super().__init__()
-        # Without biases, which would at first outweigh what is fine.
-        self.look = nn.Conv2d(12 * (1 + experts), GATE, 3, padding=1, bias=False)
-        self.halves = nn.ModuleList(nn.Conv2d(GATE, GATE, 2, stride=2, bias=False) for _ in range(2))
-        self.blocks = nn.ModuleList(ResidualBlock(GATE) for _ in range(2))
-        self.weigh = nn.Conv2d(2 * GATE, GATE, 1)
-        self.choice = nn.Conv2d(GATE, experts, 1)
+        self.weigh = nn.Conv2d(2 * measures(experts), GATE, 1)
+        self.gather = nn.Conv2d(GATE, GATE, 3, padding=1)
+        self.choice = nn.Conv2d(GATE, experts + 1, 1)
         nn.init.zeros_(self.choice.weight)
         nn.init.zeros_(self.choice.bias)
 
     def forward(self, picture: Tensor, residuals: Sequence[Tensor]) -> Tensor:
-        fine = picture - functional.avg_pool2d(picture, FINE, 1, FINE // 2, count_include_pad=False)
-        seen = self.look(functional.pixel_unshuffle(CLOSER * torch.cat((fine, *residuals), 1), 2))
-        for halve, block in zip(self.halves, self.blocks, strict=True):
-            seen = block(halve(torch.relu(seen)))
-        seen = torch.relu(seen)
-        near = functional.avg_pool2d(seen, NEAR, 1, NEAR // 2, count_include_pad=False)
-        # Of one mean and length everywhere, so that it is how features differ that counts.
-        seen = torch.cat((seen, near), 1).float()
-        variance, mean = torch.var_mean(seen, 1, keepdim=True, correction=0)
-        choice = self.choice(torch.relu(self.weigh((seen - mean) / (variance + LEAST).sqrt())))
-        return functional.interpolate(
-            choice.float(), scale_factor=MULTIPLE, mode="bilinear", align_corners=False
-        ).softmax(1)
+        found = measured(picture, residuals)
+        near = functional.avg_pool2d(found, NEAR, 1, NEAR // 2, count_include_pad=False)
+        seen = torch.relu(self.weigh(torch.cat((found, near), 1)))
+        return self.choice(torch.relu(self.gather(seen)))
+
+
+def measured(picture: Tensor, residuals: Sequence[Tensor]) -> Tensor:
+    """Return (N, measures, H / 8, W / 8), numbers of order 1 for each cell.
+
+    Logarithms of the strengths of each residual and of each difference of two: in luma, in colour, from pixel to
+    pixel across and down, and smoothed; and of each residual, which share of it is not where the picture is all white
+    or all black, as it is under bands.
+    """
+    differences = [one - other for one, other in combinations(residuals, 2)]
+    strengths = [strength for signal in (*residuals, *differences) for strength in _strengths(signal)]
+    found = ((torch.stack(strengths, 1) + LEAST).log() - MIDDLE) / SPREAD
+    return torch.cat((found, *(_outside(picture, residual) for residual in residuals)), 1)
+
+
+def _strengths(signal: Tensor) -> list[Tensor]:
+    luma = signal.mean(1)
+    colour = (signal - luma[:, None]).square().mean(1)
+    steps = [functional.avg_pool2d(_steps(luma, axis).square(), CELL) for axis in (2, 1)]
+    smooth = functional.avg_pool2d(functional.avg_pool2d(luma, CELL // 2).square(), 2)
+    return [functional.avg_pool2d(luma.square(), CELL), functional.avg_pool2d(colour, CELL), *steps, smooth]
+
+
+def _steps(luma: Tensor, axis: int) -> Tensor:
+    """Return the differences (N, H, W) of what comes next along `axis` and what is there; the last is 0."""
+    return luma.diff(dim=axis, append=luma.narrow(axis, -1, 1))
+
+
+def _outside(picture: Tensor, residual: Tensor) -> Tensor:
+    """Return the logarithm of the share of `residual` that is not at the ends of the range, (N, 1, H / 8, W / 8)."""
+    strength = residual.square().mean(1, keepdim=True)
+    ended = (picture.amin(1, keepdim=True) >= 1 - END) | (picture.amax(1, keepdim=True) <= END)
+    within, all_in_all = (functional.avg_pool2d(part, CELL) for part in (strength * ~ended, strength))
+    return ((within + FLOOR) / (all_in_all + FLOOR)).log().clamp(min=-SPREAD) / (SPREAD / 2)
+
+
+def shares(logits: Tensor) -> Tensor:
+    """Return the shares (N, experts + 1, H, W) in which experts, and leaving all as it is, count for each pixel."""
+    return functional.interpolate(logits, scale_factor=CELL, mode="bilinear", align_corners=False).softmax(1)
+
+
+def competition(logits: Tensor, picture: Tensor, residuals: Sequence[Tensor], truth: Tensor) -> Tensor:
+    """Return the negative log-likelihood of the `truth` (N, 3, H, W) under the mixture, a mean over cells.
+
+    Experts compete (Jacobs et al., 1991, Eq. 1.3): what a cell is to have is expected to be as one of them says,
+    with an error whose size isn't known, so that the likelihood falls with a power of the squared error. Cells count
+    by what is at stake, the best one's squared error against the worst one's. The error of the mixture itself, in
+    place of this, teaches a gate to trust the one that is better on the whole, everywhere.
+    """
+    answers = [picture + residual for residual in residuals] + [picture]
+    errors = torch.cat([functional.avg_pool2d((a - truth).square().mean(1, keepdim=True), CELL) for a in answers], 1)
+    stakes = errors.amax(1) - errors.amin(1)
+    likelihoods = -SHARPNESS * ((errors + FLOOR) / (errors.amin(1, keepdim=True) + FLOOR)).log()
+    surprise = -(logits.log_softmax(1) + likelihoods).logsumexp(1)
+    return (stakes * surprise).sum() / (stakes.sum() + FLOOR)

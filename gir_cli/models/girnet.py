@@ -12,7 +12,7 @@ from torch.nn import functional
 from gir_cli.layouts.girnet import GirnetConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ResidualBlock
-from gir_cli.models.gate import MULTIPLE, REACH, Gate
+from gir_cli.models.gate import CELL, REACH, Gate, competition, shares
 from gir_cli.models.toner import Toner, toned
 
 
@@ -67,7 +67,7 @@ class Girnet(UNet):
     #: Kernels that touch the picture.
     outer = (
         "*stem.weight",
-        "gate.look.weight",
+        "gate.weigh.weight",
         "gate.choice.weight",
         "toner.look.weight",
         "toner.tone.weight",
@@ -90,7 +90,7 @@ class Girnet(UNet):
         # A gate looks at what U-Nets made of what lies up to their own reach beyond, but by means of it: tiles of
         # gir's two experts that do not overlap by that, too, differ by 1e-6.
         reach = max(cells + 2 * 2 + 2**levels, REACH if self.gate else 0)
-        multiple = math.lcm(2**levels, MULTIPLE if self.gate else 1)
+        multiple = math.lcm(2**levels, CELL if self.gate else 1)
         return Description(
             multiple=multiple,
             minimum=multiple,
@@ -100,15 +100,17 @@ class Girnet(UNet):
             bytes_per_pixel=9 * self.config.width,  # the most that was measured in fp32, with three experts; alone 7
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        restored = x + self._residual(x)
+    def forward(self, x: Tensor, truth: Tensor | None = None) -> Tensor:
+        """Return the restored `x`; or, given the `truth` (N, 3, H, W), what its gate is to make small by training."""
+        residuals = [super().forward(x), *(other(x) for other in self.others)]
         with torch.autocast(x.device.type, enabled=False):
+            if truth is not None:
+                return competition(self.gate(x, residuals), x, residuals, truth)
+            restored = x + self._mixed(x, residuals)
             return toned(restored, self.toner(x)) if self.toner else restored
 
-    def _residual(self, x: Tensor) -> Tensor:
-        residual = super().forward(x)
+    def _mixed(self, x: Tensor, residuals: list[Tensor]) -> Tensor:
         if not self.gate:
-            return residual
-        residuals = [residual, *(other(x) for other in self.others)]
-        shares = self.gate(x, residuals).split(1, 1)
-        return sum(share * residual for share, residual in zip(shares, residuals, strict=True))
+            return residuals[0]
+        parts = shares(self.gate(x, residuals)).split(1, 1)
+        return sum(part * residual for part, residual in zip(parts[:-1], residuals, strict=True))

@@ -121,6 +121,8 @@ class Run:
             torch.random.default_generator.manual_seed(self.settings.seed)
             network = built(self.settings.model, read_config(self.settings.model, self.settings.config))
         check_trainable(self.settings, network.description)
+        if self.settings.loss == "gate" and getattr(network, "gate", None) is None:
+            raise UsageError("--loss=gate needs a girnet of several experts, as --config experts=2")
         return network
 
     def _parallel(self) -> nn.Module:
@@ -213,6 +215,8 @@ class Run:
 
     def _loss(self, worse: Tensor, clean: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            if self.settings.loss == "gate":
+                return self.parallel(worse, clean)
             restored = self.parallel(worse).float()
             if self.teacher is None:
                 return loss(self.settings, restored, clean, self.classifier)

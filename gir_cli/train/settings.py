@@ -27,7 +27,10 @@ class Settings(Checked):
         Literal["cpu", "device"], Param("where samples are degraded: by workers, or in batches on the device")
     ] = "cpu"
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
-    loss: Annotated[Literal["l1", "charbonnier", "mse", "psnr", "psnr40"], Param("what is made small")] = "charbonnier"
+    loss: Annotated[
+        Literal["l1", "charbonnier", "mse", "psnr", "psnr40", "gate"],
+        Param("what is made small; gate is for the gate of a girnet's experts, all else frozen"),
+    ] = "charbonnier"
     fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
     perceptual: Annotated[float, Param("weight of the error of a classifier's features beside the loss", 0, 100)] = 0.0
     perceptual_backbone: Annotated[
@@ -68,6 +71,8 @@ class Settings(Checked):
         frequencies(self)
         if bool(self.perceptual) != bool(self.perceptual_backbone):
             raise UsageError("--perceptual, a weight, and --perceptual-backbone, a file, are of use together only")
+        if self.loss == "gate" and (self.fft or self.perceptual or self.teacher):
+            raise UsageError("--loss=gate stands alone, without --fft, --perceptual and --teacher")
 
     @property
     def largest(self) -> int:
