@@ -129,7 +129,8 @@ def test_experts_compete_by_the_power_of_their_squared_errors():
     believed = np.exp(logits.double().numpy())
     believed /= believed.sum(1, keepdims=True)
     surprise = -np.log((believed * powers / powers.max(1, keepdims=True)).sum(1))
-    wanted = np.average(surprise, weights=np.ptp(errors, 1))
+    stakes = np.ptp(errors, 1) / (errors.mean((1, 2, 3)) + 1e-4)[:, None, None]
+    wanted = np.average(surprise, weights=stakes)
     assert float(competition(logits, picture, residuals, truth)) == pytest.approx(wanted, rel=1e-3)
 
 

@@ -18,6 +18,7 @@ END = 0.5 / 255  # what is nearer to 0 or 1 is black or white
 LEAST = 1e-7  # mean square below which there is as good as nothing
 MIDDLE, SPREAD = -9.0, 3.0  # of the logarithms of mean squares, about
 FLOOR = 1e-5  # mean squared error, that of 50 dB, below which experts are as good as right
+LITTLE = 1e-4  # mean squared error, that of 40 dB, of pictures in which little is at stake
 SHARPNESS = 4.0  # as how many independent errors the many of a cell count
 
 
@@ -88,12 +89,12 @@ def competition(logits: Tensor, picture: Tensor, residuals: Sequence[Tensor], tr
 
     Experts compete (Jacobs et al., 1991, Eq. 1.3): what a cell is to have is expected to be as one of them says,
     with an error whose size isn't known, so that the likelihood falls with a power of the squared error. Cells count
-    by what is at stake, the best one's squared error against the worst one's. The error of the mixture itself, in
-    place of this, teaches a gate to trust the one that is better on the whole, everywhere.
+    by what is at stake, from the best one's squared error to the worst one's, as a share of the picture's. The error
+    of the mixture itself, in place of this, teaches a gate to trust the one that is better on the whole, everywhere.
     """
     answers = [picture + residual for residual in residuals] + [picture]
     errors = torch.cat([functional.avg_pool2d((a - truth).square().mean(1, keepdim=True), CELL) for a in answers], 1)
-    stakes = errors.amax(1) - errors.amin(1)
+    stakes = (errors.amax(1) - errors.amin(1)) / (errors.mean((1, 2, 3))[:, None, None] + LITTLE)
     likelihoods = -SHARPNESS * ((errors + FLOOR) / (errors.amin(1, keepdim=True) + FLOOR)).log()
     surprise = -(logits.log_softmax(1) + likelihoods).logsumexp(1)
-    return (stakes * surprise).sum() / (stakes.sum() + FLOOR)
+    return (stakes * surprise).sum() / (stakes.sum() + LEAST)
