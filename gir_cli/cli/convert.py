@@ -67,8 +67,8 @@ def convert(
     Wang et al., 2019): it is of use between runs that began with the same weights. A graft takes
     whole parts of another file, as 'toner.*,head.*', where the rest is alike. A girnet beside another is
     a second expert: a gate, which is new and gives each, and leaving all as it is, the same share until
-    `gir train --loss gate` has taught it better, says where which is to be believed. An expert taken out is a girnet of its own, without gate
-    and toner, to be trained on or looked at.
+    `gir train --loss gate` has taught it better, says where which is to be believed. An expert
+    taken out is a girnet of its own, without gate and toner, to be trained on or looked at.
     """
     if sum(map(bool, (converting.blend, converting.graft, converting.beside, converting.expert))) > 1:
         raise UsageError("--blend, --graft, --beside and --expert exclude each other; give one")
