@@ -1,9 +1,9 @@
 """Things drawn on clean photographs in training, that damage is not to be taken for: what is thin, bright and regular.
 
 Photographs hold few strings of beads, joints of bricks, blinds, wires, veins and lettering, and a network that takes
-rain and bands away takes them for more of the same. Drawn in numbers, they teach it what rain and bands are not: of
-rain, that streaks are short, straight, soft and alike; of bands, that they are straight, and white or black to the last
-level. No figure is all that.
+rain and bands away takes them for more of the same. Drawn in numbers, they are to teach it what rain and bands are not
+(weights/README.md says how far they do): of rain, that streaks are short, straight, soft and alike; of bands, that
+they are straight, and white or black to the last level. No figure is all that.
 """
 
 from __future__ import annotations

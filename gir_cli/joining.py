@@ -32,7 +32,7 @@ def blended(model: Model, other: Model, share: float) -> Model:
     network = copy.deepcopy(model.network)
     floats = {name: value for name, value in mine.items() if value.is_floating_point()}
     network.load_state_dict({**mine, **{name: value.lerp(theirs[name], share) for name, value in floats.items()}})
-    kept = {key: value for key, value in model.record.items() if key not in ("train", "scores")}
+    kept = {key: value for key, value in model.record.items() if key not in MADE}
     parents = {"parents": [model.digest, other.digest], "blend": [1 - share, share]}
     return Model(network, {**kept, "license": _terms(model, other), **parents})
 

@@ -55,6 +55,8 @@ def test_an_expert_is_taken_out_again(gir, tmp_path):
         assert found.network.toner is None and found.network.gate is None
         assert all(torch.equal(value, wanted[name]) for name, value in found.network.state_dict().items())
         assert found.record["parents"] == [records.digest(made)] and found.record["expert"] == number
+    assert gir("convert", out, "--blend", f"{a}=0.5", "-o", tmp_path / "e.safetensors").status == 0
+    assert "expert" not in load(tmp_path / "e.safetensors").record  # a mean of two is neither
     done = gir("convert", made, "--expert", 3, "-o", out)
     assert done.status == 3 and "no expert 3 of 2" in done.err
 

@@ -29,7 +29,7 @@ class Settings(Checked):
     seed: Annotated[int, Param("seed of the weights and of all samples", 0, 2**31)] = 0
     loss: Annotated[
         Literal["l1", "charbonnier", "mse", "psnr", "psnr40", "gate"],
-        Param("what is made small; gate is for the gate of a girnet's experts, all else frozen"),
+        Param("what is made small; gate is for the gate of a girnet's experts alone: --freeze all else"),
     ] = "charbonnier"
     fft: Annotated[float, Param("weight of the error of Fourier transforms beside the loss", 0, 100)] = 0.0
     perceptual: Annotated[float, Param("weight of the error of a classifier's features beside the loss", 0, 100)] = 0.0
