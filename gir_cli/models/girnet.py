@@ -87,9 +87,8 @@ class Girnet(UNet):
         # Two pixels of the level for each block's two convolutions, down and, but for the last level, up again.
         passed = [*range(levels), *range(levels - 1)]
         cells = sum(4 * depths[level] * 2**level for level in passed)
-        # A gate looks at what U-Nets made of what lies up to their own reach beyond, but by means of it: tiles of
-        # gir's two experts that do not overlap by that, too, differ by 3e-5 at most, less than a hundredth of a level.
-        reach = max(cells + 2 * 2 + 2**levels, REACH if self.gate else 0)
+        # A gate looks at what U-Nets made of what lies up to their own reach beyond its own.
+        reach = cells + 2 * 2 + 2**levels + (REACH if self.gate else 0)
         multiple = math.lcm(2**levels, CELL if self.gate else 1)
         return Description(
             multiple=multiple,
