@@ -10,7 +10,7 @@ from gir_cli.errors import UsageError
 from gir_cli.train.growth import grow
 from gir_cli.weights import built
 
-LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "toner": 6}
+LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "ends": 1, "toner": 6}
 
 
 @pytest.mark.parametrize("whole", [{}, {"toner": 4}])

@@ -33,6 +33,8 @@ VARIANTS = {
         {"width": 4},
         *variants(levels=[1, 3], middle=[3]),
         {"toner": 6},
+        {"ends": 1},
+        {"ends": 1, "experts": 2},
     ],
     "srresnet": variants(scale=[1, 2, 3, 4], channels=[1, 3]),
     "rrdbnet": [*variants(scale=[1, 2, 4, 8]), {"scale": 2, "unshuffle": 2}, {"scale": 1, "unshuffle": 4, "growth": 3}],

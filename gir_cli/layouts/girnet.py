@@ -32,6 +32,7 @@ class GirnetConfig(Layout):
     levels: Annotated[int, Param("levels, each at half the resolution of the one above", 1, 6)] = 3
     blocks: Annotated[int, Param("residual blocks before and after, at each level", 1, 32)] = 2
     middle: Annotated[int, Param("further residual blocks at the last level, where they are cheap", 0, 64)] = 0
+    ends: Annotated[int, Param("1 to point out to the U-Nets what is all white or all black", 0, 1)] = 0
     experts: Annotated[int, Param("U-Nets side by side, whose results a gate mixes", 1, 8)] = 1
     toner: Annotated[int, Param("channels of a branch that tones by the whole picture; 0 for none", 0, 512)] = 0
     histogram: Annotated[int, Param("channels of what the toner learns of the histogram; 0 for none", 0, 1024)] = 0
@@ -61,7 +62,7 @@ class GirnetConfig(Layout):
         widths = self.widths
         steps = list(enumerate(itertools.pairwise(widths)))
         return (
-            conv("stem", 12, widths[0])
+            conv("stem", 12 + 4 * self.ends, widths[0])
             | self._blocks("down_blocks", widths, self.depths)
             | self._blocks("up_blocks", widths[:-1], self.depths)
             | together(conv(f"downs.{level}", wide, wider, 2) for level, (wide, wider) in steps)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gir_cli.layouts.girnet import GATE, measures
+from gir_cli.models.ends import ends
 
 CELL = 8  # pixels along each side of what a share is given for; JPEG's blocks are cells of their own
 NEAR = 17  # cells along each side of what a cell learns of its surroundings
 REACH = 96  # pixels: the mean over NEAR cells has 72, the convolution of cells 8, the way back to pixels 12
-END = 0.5 / 255  # what is nearer to 0 or 1 is black or white
 LEAST = 1e-7  # mean square below which there is as good as nothing
 MIDDLE, SPREAD = -9.0, 3.0  # of the logarithms of mean squares, about
 FLOOR = 1e-5  # mean squared error, that of 50 dB, below which experts are as good as right
@@ -74,8 +74,7 @@ def _steps(luma: Tensor, axis: int) -> Tensor:
 def _outside(picture: Tensor, residual: Tensor) -> Tensor:
     """Return the logarithm of the share of `residual` that is not at the ends of the range, (N, 1, H / 8, W / 8)."""
     strength = residual.square().mean(1, keepdim=True)
-    ended = (picture.amin(1, keepdim=True) >= 1 - END) | (picture.amax(1, keepdim=True) <= END)
-    within, all_in_all = (functional.avg_pool2d(part, CELL) for part in (strength * ~ended, strength))
+    within, all_in_all = (functional.avg_pool2d(part, CELL) for part in (strength * (ends(picture) == 0), strength))
     return ((within + FLOOR) / (all_in_all + FLOOR)).log().clamp(min=-SPREAD) / (SPREAD / 2)
 
 

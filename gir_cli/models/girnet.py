@@ -12,6 +12,7 @@ from torch.nn import functional
 from gir_cli.layouts.girnet import GirnetConfig
 from gir_cli.models import MODELS, Description
 from gir_cli.models.blocks import ResidualBlock
+from gir_cli.models.ends import ends
 from gir_cli.models.gate import CELL, REACH, Gate, competition, shares
 from gir_cli.models.toner import Toner, toned
 
@@ -22,7 +23,8 @@ class UNet(nn.Module):
     def __init__(self, config: GirnetConfig) -> None:
         super().__init__()
         widths = config.widths
-        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.ends = config.ends
+        self.stem = nn.Conv2d(12 + 4 * config.ends, widths[0], 3, padding=1)
         self.down_blocks = nn.ModuleList(map(self._blocks, widths, config.depths))
         self.up_blocks = nn.ModuleList(self._blocks(width, config.blocks) for width in widths[:-1])
         steps = list(itertools.pairwise(widths))
@@ -37,7 +39,8 @@ class UNet(nn.Module):
         return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stem(functional.pixel_unshuffle(x, 2))
+        seen = torch.cat((x, ends(x)), 1) if self.ends else x
+        features = self.stem(functional.pixel_unshuffle(seen, 2))
         skips = []
         for blocks, down in zip(self.down_blocks, self.downs, strict=False):
             features = blocks(features)
