@@ -1,4 +1,4 @@
-"""Weights made of others': blended, grafted, put side by side, or taken out."""
+"""Weights made of others': blended, grafted, put side by side, taken out, or grown."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from gir_cli.checkpoints import shapes
 from gir_cli.errors import UsageError, WeightsError
-from gir_cli.layouts import difference
+from gir_cli.growth import grow
+from gir_cli.layouts import difference, read_config
 from gir_cli.models.girnet import Girnet
-from gir_cli.weights import Model, config_of
+from gir_cli.weights import Model, built, config_of
 
 #: What a record says of how a network came to be and what it scored, which is not so of what is made of it.
 MADE = ("train", "scores", "blend", "graft", "expert")
@@ -111,6 +112,19 @@ def alone(model: Model, number: int) -> Model:
     kept = {key: value for key, value in model.record.items() if key not in MADE}
     parents = {"parents": [model.digest], "expert": number}
     return Model(made.eval(), {**kept, "config": config_of(made), **parents})
+
+
+def grown(model: Model, settings: str) -> Model:
+    """Return a larger network, of the configuration of `model` but for the `settings`, that does the same as `model`.
+
+    Net2Net (Chen et al., 2016): what it has more of does nothing until it is trained. The record has the digest of
+    `model` as its parent, and neither its training nor its scores. UsageError if the two would not do the same.
+    """
+    name = model.record["model"]
+    network = built(name, config_of(model.network) | read_config(name, settings)).eval()
+    grow(network, model.network)
+    kept = {key: value for key, value in model.record.items() if key not in MADE}
+    return Model(network, {**kept, "config": config_of(network), "parents": [model.digest]})
 
 
 def _unets(network: Girnet, names: Iterable[str]) -> list[dict[str, Tensor]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_checkpoints import girnets
 from test_models import SMALL, network
 
+from gir_cli import records
 from gir_cli.errors import UsageError
-from gir_cli.train.growth import grow
-from gir_cli.weights import built
+from gir_cli.growth import grow
+from gir_cli.weights import built, load
 
 LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "ends": 1, "toner": 6}
 
@@ -42,7 +44,7 @@ def test_one_of_the_same_sizes_gets_the_same_tensors():
     ("smaller", "said"),
     [
         ({"width": 16}, r"'stem.weight' of shape \[16, 12, 3, 3\] does not fit in \[8, 12, 3, 3\]"),
-        ({"blocks": 2}, "'down_blocks.0.1.narrow.bias' is nowhere in this run's network"),
+        ({"blocks": 2}, "'down_blocks.0.1.narrow.bias' is nowhere in the larger network"),
     ],
 )
 def test_one_that_is_larger_is_refused(smaller, said):
@@ -60,3 +62,33 @@ def test_one_that_is_larger_is_refused(smaller, said):
 def test_one_that_would_not_do_the_same_is_refused(name, larger):
     with pytest.raises(UsageError, match="does not give the same"):
         grow(network(name, seed=2, **larger), network(name))
+
+
+def test_convert_grows_a_network_that_gives_the_same(gir, tmp_path):
+    a, _ = girnets(tmp_path)
+    out = tmp_path / "c.safetensors"
+    done = gir("convert", a, "--grow", "width=16,ends=1", "-o", out)
+    assert done.status == 0, done.err
+    made, batch = load(out), torch.rand(1, 3, 24, 32)
+    batch[..., 8:12, :] = 1  # white, which is pointed out
+    with torch.no_grad():
+        assert (made.network(batch) - load(a).network(batch)).abs().max() < 1e-5
+    config = made.record["config"]
+    assert (config["width"], config["ends"], config["blocks"]) == (16, 1, 1)
+    assert made.record["parents"] == [records.digest(a)] and "train" not in made.record
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "says"),
+    [
+        ("width=4", 2, "does not fit"),
+        ("levels=3", 2, "does not give the same"),
+        ("wide=16", 2, "girnet has no setting 'wide'"),
+        ("width=4096", 2, "width"),
+    ],
+)
+def test_convert_says_what_does_not_grow(gir, tmp_path, settings, status, says):
+    a, _ = girnets(tmp_path)
+    done = gir("convert", a, "--grow", settings, "-o", tmp_path / "c.safetensors")
+    assert done.status == status and says in done.err and done.err.count("\n") == 1
+    assert not (tmp_path / "c.safetensors").exists()

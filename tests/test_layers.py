@@ -42,6 +42,7 @@ LAYERS = {
         "models",
         "checkpoints",
         "weights",
+        "growth",
         "joining",
         "features",
         "lpips",

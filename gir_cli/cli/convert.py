@@ -24,6 +24,7 @@ EPILOG = """Examples:
   gir convert a.safetensors --graft b.safetensors='toner.*' -o both.safetensors
   gir convert a.safetensors --beside b.safetensors -o experts.safetensors
   gir convert experts.safetensors --expert 2 -o b.safetensors
+  gir convert a.safetensors --grow width=64 -o wider.safetensors
 """
 
 
@@ -51,6 +52,9 @@ class Converting(Checked):
         str | None, Param("a girnet to stand beside this one as another expert; train the gate then", metavar="FILE")
     ] = None
     expert: Annotated[int, Param("the expert of a girnet to take out of it; 0 for the whole network", 0, 8)] = 0
+    grow: Annotated[
+        str, Param("settings in which the network is to be larger, doing the same, as width=64", metavar="CONFIG")
+    ] = ""
     quiet: Annotated[bool, Param("say nothing but errors")] = False
 
 
@@ -59,7 +63,7 @@ def convert(
     checkpoint: Annotated[str, typer.Argument(metavar="FILE", show_default=False)],
     converting: Converting = Converting(),
 ) -> int:
-    """Turn weights that others published into gir's, or into another precision, or join two, or part them.
+    """Turn weights that others published into gir's, or into another precision, or join, part or grow them.
 
     The network and its sizes are recognised from the names and shapes of the tensors; code in the file
     is never run. What tensors cannot show is set: img_range of swinir, local of nafnet, scale of
@@ -68,10 +72,12 @@ def convert(
     whole parts of another file, as 'toner.*,head.*', where the rest is alike. A girnet beside another is
     a second expert: a gate, which is new and gives each, and leaving all as it is, the same share until
     `gir train --loss gate` has taught it better, says where which is to be believed. An expert
-    taken out is a girnet of its own, without gate and toner, to be trained on or looked at.
+    taken out is a girnet of its own, without gate and toner, to be trained on or looked at. A network
+    that is grown does what it did: what it has more of learns when it is trained on.
     """
-    if sum(map(bool, (converting.blend, converting.graft, converting.beside, converting.expert))) > 1:
-        raise UsageError("--blend, --graft, --beside and --expert exclude each other; give one")
+    ways = converting.blend, converting.graft, converting.beside, converting.expert, converting.grow
+    if sum(map(bool, ways)) > 1:
+        raise UsageError("--blend, --graft, --beside, --expert and --grow exclude each other; give one")
     other, share = _blend(converting.blend) if converting.blend else (None, 0.0)
     other, parts = _graft(converting.graft) if converting.graft else (other, "")
     other = Path(converting.beside) if converting.beside else other
@@ -79,7 +85,7 @@ def convert(
     settings = dict(_pair(text) for text in converting.set)
     records.check(Path(checkpoint), settings)
 
-    from gir_cli.joining import alone, beside, blended, grafted
+    from gir_cli.joining import alone, beside, blended, grafted, grown
     from gir_cli.weights import load, save
 
     model = load(Path(checkpoint), settings)
@@ -91,6 +97,8 @@ def convert(
             model = grafted(model, mate, parts) if parts else blended(model, mate, share)
     if converting.expert:
         model = alone(model, converting.expert)
+    if converting.grow:
+        model = grown(model, converting.grow)
     record = {**model.record, "name": target.stem}
     target.parent.mkdir(parents=True, exist_ok=True)
     save(target, _tensors(model.network, converting.dtype, checkpoint), record)

@@ -50,6 +50,12 @@ def read_settings(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
     return {key: declared[key].read(text, name) for key, text in texts.items()}
 
 
+def read_config(name: str, text: str) -> dict[str, Any]:
+    """Return the settings of model `name` that `text`, such as ``width=32,blocks=2``, spells, or raise UsageError."""
+    pairs = (item.partition("=") for item in text.split(",") if text)
+    return read_settings(name, {key: value for key, _, value in pairs})
+
+
 def _declared(name: str, keys: Iterable[str]) -> dict[str, Field]:
     declared = params_of(LAYOUTS.find(name))
     for key in keys:

@@ -19,7 +19,7 @@ def grow(network: nn.Module, smaller: nn.Module) -> None:
     """
     tensors, given = network.state_dict(), smaller.state_dict()
     if beyond := sorted(given.keys() - tensors.keys()):
-        raise UsageError(f"'{beyond[0]}' is nowhere in this run's network")
+        raise UsageError(f"'{beyond[0]}' is nowhere in the larger network")
     transposed = {f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)}
     with torch.no_grad():
         for name, value in given.items():
@@ -42,4 +42,4 @@ def _check_same(network: nn.Module, smaller: nn.Module) -> None:
     picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like.device)
     there, here = smaller.to(like.device)(picture), network(picture)
     if not (there - here).abs().max() <= SAME * there.abs().max():
-        raise UsageError("with its weights, this run's network does not give the same")
+        raise UsageError("with its weights, the larger network does not give the same")
