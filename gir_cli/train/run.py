@@ -18,11 +18,11 @@ from gir_cli.data import DeviceSamples, Samples, Sources, psnr, to_float
 from gir_cli.devices import fast_precision, keep_freed_memory, out_of_memory, place_channels_last
 from gir_cli.errors import GirError, UsageError
 from gir_cli.features import Features, read_features
+from gir_cli.growth import grow
 from gir_cli.layouts import read_config
 from gir_cli.models import Description
 from gir_cli.train import state
 from gir_cli.train.distributed import ALONE, Ranks, total
-from gir_cli.growth import grow
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
 from gir_cli.train.settings import Settings, address, averaging, frequencies, probabilities, sides
