@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from gir_cli.errors import UsageError
 from gir_cli.models import MODELS
+from gir_cli.models.ends import ends
 from gir_cli.models.toner import CELLS, Toner, extremes, means, rested, toned
 from gir_cli.weights import Model, built, config_of, load, save
 
@@ -158,6 +159,24 @@ def test_a_new_girnet_is_the_identity():
 def test_a_new_girnet_that_looks_at_the_whole_is_the_identity_too():
     batch = torch.rand(1, 3, 32, 32)
     assert torch.equal(built("girnet", {"width": 8, "toner": 6})(batch), batch)
+
+
+@pytest.mark.parametrize(("level", "end"), [(255, 1), (254, 0), (1, 0), (0, -1)])
+def test_ends_are_white_or_black_in_all_channels(level, end):
+    pictures = torch.full((2, 3, 4, 6), level / 255)
+    pictures[1, 1] = 0.5
+    assert ends(pictures).shape == (2, 1, 4, 6)
+    assert (ends(pictures)[0] == end).all() and (ends(pictures)[1] == 0).all()
+
+
+def test_a_girnet_tells_white_from_nearly_white_where_ends_are_pointed_out():
+    batch = torch.full((2, 3, 32, 32), 0.5)
+    batch[:, :, 8:12] = torch.tensor([1, 254 / 255])[:, None, None, None]
+    for pointed_out in (0, 1):
+        with torch.no_grad():
+            white, nearly = network("girnet", ends=pointed_out)(batch) - batch
+        apart = (white - nearly).abs().max() / white.abs().max()
+        assert (apart > 0.1) == pointed_out
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (5, 7), (33, 50)])
