@@ -3,7 +3,7 @@
 Photographs hold few strings of beads, joints of bricks, blinds, wires, veins and lettering, and a network that takes
 rain and bands away takes them for more of the same. Drawn in numbers, they are to teach it what rain and bands are not
 (weights/README.md says how far they do): of rain, that streaks are short, straight, soft and alike; of bands, that
-they are straight, and white or black to the last level. No figure is all that.
+they are straight, white or black to the last level, and jagged at their edges. No figure is all that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gir_cli.rng import Rng, below, normal
 
 FINER = 4  # times finer is the mask that figures are drawn in, so that their edges are smooth
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-DARKEST, LIGHTEST = 8, 247  # levels of figures; bands alone are darker and lighter
+DARKEST, LIGHTEST = 8, 247  # levels of figures, but for those that are overexposed
 
 
 def drawn(clean: np.ndarray, rng: Rng) -> np.ndarray:
@@ -69,6 +69,24 @@ def _bars(mask: np.ndarray, rng: Rng) -> None:
     _lines(mask, np.array(lines), rng.uniform(0, np.pi), apart * rng.uniform(0.15, 0.5))
 
 
+def _panes(mask: np.ndarray, rng: Rng) -> None:
+    """Frames and bars of windows in rows, or the timber of a house."""
+    wide = FINER * rng.uniform(6, 40)
+    high = wide * rng.uniform(0.7, 2.5)
+    across, up = 1 + below(rng, 4), 1 + below(rng, 5)
+    bars = [((x, 0.0), (x, high)) for x in np.linspace(0, wide, across + 1)]
+    bars += [((0.0, y), (wide, y)) for y in np.linspace(0, high, up + 1)]
+    half = float(max(mask.shape))
+    corners = np.stack(
+        np.meshgrid(
+            np.arange(-half, half, wide * rng.uniform(1.1, 3)), np.arange(-half, half, high * rng.uniform(1, 3))
+        ),
+        -1,
+    )
+    lines = (np.array(bars) + corners.reshape(-1, 1, 1, 2)).reshape(-1, 2, 2)
+    _lines(mask, lines, rng.uniform(-0.3, 0.3), FINER * rng.uniform(0.7, 3))
+
+
 def _wires(mask: np.ndarray, rng: Rng) -> None:
     """Curves from side to side, some with branches, as veins have."""
     branched = rng.uniform() < 0.5
@@ -98,7 +116,7 @@ def _letters(mask: np.ndarray, rng: Rng) -> None:
         y += 30 * size * rng.uniform(1, 2.5)
 
 
-FIGURES: tuple[Callable[[np.ndarray, Rng], None], ...] = (_beads, _bricks, _bars, _wires, _letters)
+FIGURES: tuple[Callable[[np.ndarray, Rng], None], ...] = (_beads, _bricks, _bars, _panes, _wires, _letters)
 
 
 def _curve(shape: tuple[int, ...], rng: Rng, step: float) -> np.ndarray:
@@ -144,8 +162,10 @@ def _spot(shape: tuple[int, ...], rng: Rng) -> np.ndarray:
 
 
 def _colour(rng: Rng) -> np.ndarray:
-    """Return a colour in levels: as often as not nearly white or nearly black, else any."""
+    """Return a colour in levels: as often as not overexposed, nearly white or nearly black, else any."""
     kind = rng.uniform()
+    if kind < 0.2:
+        return np.full(3, rng.uniform(250, 400), np.float32)
     if kind < 0.5:
         level = rng.uniform(190, LIGHTEST) if kind < 0.35 else rng.uniform(DARKEST, 60)
         found = level + 6 * normal(rng, (3,))
