@@ -17,9 +17,9 @@ LEVELS = 256  # of a histogram: those of 8 bits
 
 
 def measures(experts: int) -> int:
-    """Return how many numbers a gate is told of a cell: five of each residual and of each two's difference, and one
-    more of each residual."""
-    return 5 * (experts + math.comb(experts, 2)) + experts
+    """Return how many numbers a gate is told of a cell: five of each residual and of each two's difference, one more
+    of each residual, and one of the picture."""
+    return 5 * (experts + math.comb(experts, 2)) + experts + 1
 
 
 @LAYOUTS.add("girnet")

@@ -49,13 +49,13 @@ def measured(picture: Tensor, residuals: Sequence[Tensor]) -> Tensor:
     """Return (N, measures, H / 8, W / 8), numbers of order 1 for each cell.
 
     Logarithms of the strengths of each residual and of each difference of two: in luma, in colour, from pixel to
-    pixel across and down, and smoothed; and of each residual, which share of it is not where the picture is all white
-    or all black, as it is under bands.
+    pixel across and down, and smoothed; of each residual, which share of it is not where the picture is all white
+    or all black, as it is under bands; and of the picture, how much stronger its steps between cells are than within.
     """
     differences = [one - other for one, other in combinations(residuals, 2)]
     strengths = [strength for signal in (*residuals, *differences) for strength in _strengths(signal)]
     found = ((torch.stack(strengths, 1) + LEAST).log() - MIDDLE) / SPREAD
-    return torch.cat((found, *(_outside(picture, residual) for residual in residuals)), 1)
+    return torch.cat((found, *(_outside(picture, residual) for residual in residuals), _blocked(picture)), 1)
 
 
 def _strengths(signal: Tensor) -> list[Tensor]:
@@ -76,6 +76,19 @@ def _outside(picture: Tensor, residual: Tensor) -> Tensor:
     strength = residual.square().mean(1, keepdim=True)
     within, all_in_all = (functional.avg_pool2d(part, CELL) for part in (strength * (ends(picture) == 0), strength))
     return ((within + FLOOR) / (all_in_all + FLOOR)).log().clamp(min=-SPREAD) / (SPREAD / 2)
+
+
+def _blocked(picture: Tensor) -> Tensor:
+    """Return the logarithm of how strong steps of luma are where cells meet, (N, 1, H / 8, W / 8), beside all steps.
+
+    Where cells are the blocks of a JPEG file it is above that of other pictures, on average.
+    """
+    luma = picture.mean(1)
+    across, down = (_steps(luma, axis).square() for axis in (2, 1))
+    every = functional.avg_pool2d(across + down, CELL)
+    meeting = functional.avg_pool2d(across[..., CELL - 1 :: CELL], (CELL, 1))
+    meeting = meeting + functional.avg_pool2d(down[:, CELL - 1 :: CELL], (1, CELL))
+    return ((meeting + LEAST) / (every + LEAST)).log()[:, None]
 
 
 def shares(logits: Tensor) -> Tensor:
