@@ -87,6 +87,14 @@ def _panes(mask: np.ndarray, rng: Rng) -> None:
     _lines(mask, lines, rng.uniform(-0.3, 0.3), FINER * rng.uniform(0.7, 3))
 
 
+def _veins(mask: np.ndarray, rng: Rng) -> None:
+    """Curves side by side, as of a leaf, of furrows, folds and rails."""
+    path, apart = _curve(mask.shape, rng, 4.0 * FINER), FINER * rng.uniform(4, 30)
+    thick = FINER * rng.uniform(0.6, 2.5)
+    for strand in range(2 + below(rng, 10)):
+        _path(mask, path + (strand - 2) * apart * rng.uniform(0.8, 1.2) * _normals(path), thick)
+
+
 def _wires(mask: np.ndarray, rng: Rng) -> None:
     """Curves from side to side, some with branches, as veins have."""
     branched = rng.uniform() < 0.5
@@ -116,7 +124,7 @@ def _letters(mask: np.ndarray, rng: Rng) -> None:
         y += 30 * size * rng.uniform(1, 2.5)
 
 
-FIGURES: tuple[Callable[[np.ndarray, Rng], None], ...] = (_beads, _bricks, _bars, _panes, _wires, _letters)
+FIGURES: tuple[Callable[[np.ndarray, Rng], None], ...] = (_beads, _bricks, _bars, _panes, _veins, _wires, _letters)
 
 
 def _curve(shape: tuple[int, ...], rng: Rng, step: float) -> np.ndarray:
