@@ -209,13 +209,19 @@ def test_of_a_tones_small_values_only_a_tenth_counts():
     assert rested(values)[1, 8, :, 0].tolist() == pytest.approx([0.0, 0.001, -0.003, 0.013, -0.473], abs=1e-7)
 
 
-@pytest.mark.parametrize(("size", "share"), [(0.0, 0.1), (0.04, 0.1), (0.075, 0.55), (0.1, 1.0), (0.5, 1.0)])
-def test_of_tones_that_are_small_together_only_a_tenth_counts(size, share):
+@pytest.mark.parametrize(
+    ("size", "learning", "share"),
+    [
+        *((0.0, True, 0.1), (0.04, True, 0.1), (0.075, True, 0.55), (0.1, True, 1.0), (0.5, True, 1.0)),
+        *((0.0, False, 0.0), (0.04, False, 0.0), (0.075, False, 0.5), (0.1, False, 1.0), (0.5, False, 1.0)),
+    ],
+)
+def test_tones_that_are_small_together_count_only_in_learning_and_there_as_a_tenth(size, learning, share):
     values = torch.zeros(2, 9, 4, 4)
     values[0, :, ::2] = size * math.sqrt(2)
     values[1] = 1
     values.requires_grad_()
-    found, alone = rested(values), size * math.sqrt(2)
+    found, alone = rested(values, learning=learning), size * math.sqrt(2)
     assert (found[0, :, ::2] - share * (max(alone - 0.03, 0) + 0.1 * min(alone, 0.03))).abs().max() < 1e-6
     assert (found[1] - 0.973).abs().max() < 1e-6
     found.sum().backward()

@@ -72,7 +72,7 @@ class Toner(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         with torch.autocast(picture.device.type, enabled=False):
-            values = rested(CALM * self.tone(self._seen(picture)))
+            values = rested(CALM * self.tone(self._seen(picture)), learning=self.training)
             return self.stretched(values, *picture.shape[-2:])
 
     def _seen(self, picture: Tensor) -> Tensor:
@@ -90,14 +90,16 @@ class Toner(nn.Module):
         return seen
 
 
-def rested(values: Tensor) -> Tensor:
+def rested(values: Tensor, *, learning: bool = False) -> Tensor:
     """Return the `values` (N, 9, h, w) of tones, each shrunk towards 0, and a picture's again if all are small.
 
-    A picture that needs no tone is to have none. In root mean square, gir's toner gives Kodak's clear pictures values
-    of up to 0.03, and all but three of them more than 0.08 with haze of beta 0.6.
+    A picture that needs no tone is to have none, but in `learning`, where values must be able to grow. In root mean
+    square, gir's toner gives Kodak's clear pictures values of up to 0.03, and all but three of them more than 0.08
+    with haze of beta 0.6.
     """
     size = torch.linalg.vector_norm(values, dim=(1, 2, 3), keepdim=True) / math.sqrt(math.prod(values.shape[1:]))
-    kept = SLACK + (1 - SLACK) * (size / CALL - 1).clamp(0, 1)
+    called = (size / CALL - 1).clamp(0, 1)
+    kept = SLACK + (1 - SLACK) * called if learning else called
     return kept * (functional.softshrink(values, REST) + SLACK * values.clamp(-REST, REST))
 
 
