@@ -18,13 +18,25 @@ LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "en
 @pytest.mark.parametrize("whole", [{}, {"toner": 4}])
 def test_a_larger_girnet_gives_what_the_smaller_gave(whole):
     smaller = network("girnet", levels=3, **whole)
-    larger = built("girnet", LARGER)
+    larger = built("girnet", LARGER).eval()
     grow(larger, smaller)
     batch = torch.rand(2, 3, 32, 48)
     with torch.no_grad():
         wanted, found = smaller(batch), larger(batch)
     assert (wanted - batch).abs().max() > 0.01
     assert (wanted - found).abs().max() < 1e-5
+
+
+def test_one_that_is_to_learn_is_compared_as_it_will_be_used():
+    smaller, larger = network("girnet", levels=3, toner=4), built("girnet", LARGER)
+    smaller.toner.tone.weight.data *= 1e-3  # small tones count in learning alone
+    smaller.toner.tone.bias.data.fill_(0.1)
+    grow(larger.train(), smaller)
+    assert larger.training
+    batch = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        assert (larger(batch) - smaller(batch)).abs().max() > 1e-4
+        assert (larger.eval()(batch) - smaller(batch)).abs().max() < 1e-5
 
 
 def test_what_it_has_more_of_learns():
