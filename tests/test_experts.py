@@ -9,10 +9,12 @@ from test_checkpoints import girnets
 from test_models import network
 
 from gir_cli import records
+from gir_cli.chain import apply, draw, parse
 from gir_cli.errors import UsageError
-from gir_cli.models.gate import REACH, Gate, competition, shares
+from gir_cli.models.gate import REACH, Gate, competition, measured, shares
 from gir_cli.models.histogram import gaps
 from gir_cli.models.whole import Counted
+from gir_cli.rng import stream
 from gir_cli.weights import built, load
 
 
@@ -212,3 +214,13 @@ def test_a_few_gaps_are_chance_and_no_comb(missing):
     found = gaps(counts)[0]
     assert found[:256].sum() == (missing if missing >= 5 else 0)
     assert (found[256:].sum() > 0) == (missing >= 5)
+
+
+@pytest.mark.parametrize("chain", ["jpeg:10", "jpeg:40", "noise:15 jpeg:30"])
+def test_a_gate_sees_where_the_blocks_of_jpeg_are_its_cells(pixels, chain):
+    def blocked(picture):
+        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32))[None]
+        return float(measured(batch, [torch.zeros_like(batch)])[:, -1].mean())
+
+    worse = apply(draw(parse(chain), stream(1, "draw")), pixels, stream(1, "apply"))
+    assert blocked(worse) > max(blocked(pixels), blocked(np.roll(worse, (3, 5), (0, 1)))) + 0.3
