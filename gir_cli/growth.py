@@ -17,6 +17,9 @@ def grow(network: nn.Module, smaller: nn.Module) -> None:
     whose own weights stay as they were. UsageError if `smaller` has something that does not fit, or if `network`
     then gives anything else than it, as where features are normalised together or layers are not the identity.
     """
+    for fact in ("channels", "scale"):
+        if getattr(smaller.description, fact) != getattr(network.description, fact):
+            raise UsageError(f"the larger network needs the same {fact}")
     tensors, given = network.state_dict(), smaller.state_dict()
     if beyond := sorted(given.keys() - tensors.keys()):
         raise UsageError(f"'{beyond[0]}' is nowhere in the larger network")
@@ -35,13 +38,14 @@ def grow(network: nn.Module, smaller: nn.Module) -> None:
 
 
 def _check_same(network: nn.Module, smaller: nn.Module) -> None:
-    """Raise UsageError unless both give the same of a random picture."""
-    multiple = network.description.multiple
-    side = -(-max(64, network.description.minimum) // multiple) * multiple
-    like = next(network.parameters())
-    picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(like.device)
+    """Raise UsageError unless both, not in training, take and give the same of a random picture."""
+    description, like = network.description, next(network.parameters())
+    side = -(-max(64, description.minimum) // description.multiple) * description.multiple
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(1, description.channels, side, side), (1, 1, 1, 1)][: 1 + description.noise_level]
+    given = [torch.rand(size, generator=generator).to(like.device) for size in sizes]  # a picture, its noise
     learning = network.training
-    there, here = (each.to(like.device).eval()(picture) for each in (smaller, network))
+    there, here = (each.to(like.device).eval()(*given) for each in (smaller, network))
     network.train(learning)
     if not (there - here).abs().max() <= SAME * there.abs().max():
         raise UsageError("with its weights, the larger network does not give the same")

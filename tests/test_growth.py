@@ -10,7 +10,7 @@ from test_models import SMALL, network
 from gir_cli import records
 from gir_cli.errors import UsageError
 from gir_cli.growth import grow
-from gir_cli.weights import built, load
+from gir_cli.weights import built, config_of, load, save
 
 LARGER = {"width": 16, "growth": 2.5, "levels": 3, "blocks": 2, "middle": 1, "ends": 1, "toner": 6}
 
@@ -104,3 +104,24 @@ def test_convert_says_what_does_not_grow(gir, tmp_path, settings, status, says):
     done = gir("convert", a, "--grow", settings, "-o", tmp_path / "c.safetensors")
     assert done.status == status and says in done.err and done.err.count("\n") == 1
     assert not (tmp_path / "c.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("ffdnet", "width=16", None),
+        ("fdncnn", "width=16", None),
+        ("dncnn", "width=16", None),
+        ("dncnn", "channels=3", "the same channels"),
+        ("srresnet", "width=16", None),
+        ("srresnet", "scale=2", "the same scale"),
+    ],
+)
+def test_convert_grows_networks_of_other_kinds_or_says_why_not(gir, tmp_path, name, settings, says):
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    made = network(name, **{"srresnet": {"scale": 4}, "dncnn": {"channels": 1}}.get(name, {}))
+    record = {"name": "a", "model": name, "config": config_of(made), "scale": made.description.scale}
+    save(path, made.state_dict(), record)
+    done = gir("convert", path, "--grow", settings, "-o", out)
+    assert done.status == (2 if says else 0) and (says or "") in done.err and done.err.count("\n") == 1
+    assert out.exists() == (not says)

@@ -49,7 +49,7 @@ class Settings(Checked):
         float, Param("share of the photographs made darker or paler, or edited, before they are degraded", 0, 1)
     ] = 0.0
     figured: Annotated[
-        float, Param("share of the photographs on which beads, bricks, bars, wires and letters are drawn first", 0, 1)
+        float, Param("share of the photographs on which figures (beads, bricks, letters, …) are drawn first", 0, 1)
     ] = 0.0
     optimizer: Annotated[Literal["muon", "adam"], Param("muon for hidden kernels and AdamW for the rest; or Adam")] = (
         "muon"
