@@ -80,7 +80,7 @@ def beside(model: Model, other: Model) -> Model:
     networks = model.network, other.network
     if any(not isinstance(network, Girnet) for network in networks):
         raise WeightsError("only a girnet can have another beside it")
-    one = [dataclasses.replace(network.config, experts=1, toner=0, histogram=0) for network in networks]
+    one = [network.config.unet for network in networks]
     if one[0] != one[1]:
         raise WeightsError("experts must be of the same sizes")
     unets = [unet for network in networks for unet in _unets(network, one[0].tensors())]
@@ -106,7 +106,7 @@ def alone(model: Model, number: int) -> Model:
         raise WeightsError("only a girnet has experts")
     if number > network.config.experts:
         raise WeightsError(f"there is no expert {number} of {network.config.experts}")
-    config = dataclasses.replace(network.config, experts=1, toner=0, histogram=0)
+    config = network.config.unet
     made = Girnet(config)
     made.load_state_dict(_unets(network, config.tensors())[number - 1])
     kept = {key: value for key, value in model.record.items() if key not in MADE}

@@ -33,7 +33,7 @@ from gir_cli.image import Levels
 from gir_cli.models import Description
 from gir_cli.models.whole import Counted, Found, Place, found, shared
 from gir_cli.remembered import remembered
-from gir_cli.views import VIEWS, Ends, View, histogram, reduced, sample
+from gir_cli.views import VIEWS, Ends, View, counts, reduced, sample
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
@@ -326,7 +326,7 @@ class Restorer:
         side = self.tile if self._sees_all else min(self.tile, SAMPLE)
         samples = self._clipped(turn(np.stack([self._sample(source, side) for source in sources])))
         counted = {
-            layer: torch.from_numpy(np.stack([histogram(source, layer.levels) for source in sources])).to(self.device)
+            layer: torch.stack([counts(source, layer) for source in sources]).to(self.device)
             for layer in self.model.network.modules()
             if isinstance(layer, Counted)  # a sample has other counts; each view has the same
         }

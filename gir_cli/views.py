@@ -9,13 +9,16 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from gir_cli.models import Description
+from gir_cli.models.whole import Counted
 from gir_cli.weights import extended
 
 PIECES = 8  # along each side of a sample
 SMALLEST_PIECE = 32
 BAND_VALUES = 1 << 20  # read at once to be counted
+BAND_STEP = 8  # rows of which bands that are counted have a multiple
 
 
 @dataclass(frozen=True)
@@ -90,17 +93,17 @@ def reduced(picture: Any, side: int, multiple: int) -> np.ndarray:
     return np.concatenate([cv2.resize(row, (width, 1), interpolation=cv2.INTER_AREA) for row in rows])
 
 
-def histogram(picture: Any, levels: int) -> np.ndarray:
-    """Return how often each of `levels` from 0 to 1 occurs in `picture` (H, W, C), as float32 (levels).
+def counts(picture: Any, layer: Counted) -> torch.Tensor:
+    """Return what `layer` counts in all of `picture` (H, W, C), as float32 (things).
 
     Rows are read by bands, so that this takes little memory.
     """
-    counts = np.zeros(levels, np.int64)
-    rows = max(BAND_VALUES // math.prod(picture.shape[1:]), 1)
-    for top in range(0, picture.shape[0], rows):
-        band = np.rint(np.asarray(picture[top : top + rows, :], np.float32).ravel() * np.float32(levels - 1))
-        counts += np.bincount(np.clip(band, 0, levels - 1).astype(np.int64), minlength=levels)
-    return counts.astype(np.float32)
+    rows = max(BAND_VALUES // math.prod(picture.shape[1:]) // BAND_STEP, 1) * BAND_STEP
+    found = torch.zeros((), dtype=torch.float64)
+    for top in range(0, picture.shape[0] - layer.overlap, rows):
+        band = np.asarray(picture[top : top + rows + layer.overlap, :], np.float32)
+        found = found + layer.counts(torch.from_numpy(np.ascontiguousarray(band.transpose(2, 0, 1)))[None])[0]
+    return found.float()
 
 
 def _mean_row(picture: Any, top: float, bottom: float) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Girnets of several experts, and the histogram that the toner sees."""
+"""Girnets of several experts, and what the toner counts."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,9 @@ from test_models import network
 from gir_cli import records
 from gir_cli.chain import apply, draw, parse
 from gir_cli.errors import UsageError
+from gir_cli.models.detail import Detail, Details
 from gir_cli.models.gate import REACH, Gate, competition, measured, shares
-from gir_cli.models.histogram import gaps
-from gir_cli.models.whole import Counted
+from gir_cli.models.histogram import Levels, gaps
 from gir_cli.rng import stream
 from gir_cli.weights import built, load
 
@@ -33,7 +34,7 @@ def test_a_girnet_beside_another_is_an_expert_whose_share_is_that_of_doing_nothi
 
 
 def test_a_third_joins_two_and_the_first_ones_toner_stays(gir, tmp_path):
-    a, b = girnets(tmp_path, toner=6, histogram=8)
+    a, b = girnets(tmp_path, toner=6, histogram=8, detail=8)
     c, d = (tmp_path / f"{name}.safetensors" for name in "cd")
     for one, other, out in ((b, a, c), (c, b, d)):
         done = gir("convert", one, "--beside", other, "-o", out)
@@ -142,9 +143,10 @@ def test_sizes_suit_the_gate_and_the_levels():
     assert [built("girnet", {"levels": levels, "experts": 2}).description.multiple for levels in (1, 4)] == [8, 16]
 
 
-def test_a_histogram_that_nothing_would_see_is_refused():
-    with pytest.raises(UsageError, match="needs a toner"):
-        built("girnet", {"histogram": 8})
+@pytest.mark.parametrize("name", ["histogram", "detail"])
+def test_what_a_toner_would_learn_of_is_refused_without_one(name):
+    with pytest.raises(UsageError, match=f"{name} needs a toner"):
+        built("girnet", {name: 8})
 
 
 def test_several_experts_train():
@@ -157,7 +159,7 @@ def test_several_experts_train():
 
 
 def counted(pixels):
-    return Counted(256)(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
+    return Levels()(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
 
 
 def test_levels_are_counted(pixels):
@@ -224,3 +226,51 @@ def test_a_gate_sees_where_the_blocks_of_jpeg_are_its_cells(pixels, chain):
 
     worse = apply(draw(parse(chain), stream(1, "draw")), pixels, stream(1, "apply"))
     assert blocked(worse) > max(blocked(pixels), blocked(np.roll(worse, (3, 5), (0, 1)))) + 0.3
+
+
+def details(pixels):
+    counts = Details()(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
+    return counts[0].unflatten(0, (3, 64)).numpy()
+
+
+def strengths(pixels):
+    """The details of one channel, by the kernel itself."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+    return np.abs(cv2.filter2D(pixels, -1, kernel)[1:-1, 1:-1])
+
+
+def test_details_are_counted_by_strength():
+    pixels = np.random.RandomState(0).rand(40, 56, 3).astype(np.float32)
+    luma = pixels.mean(2)
+    rows, columns = (np.isin(np.arange(1, size - 1) % 8, (7, 0)) for size in luma.shape)  # a block's first or last
+    meeting = rows[:, None] | columns
+    colour = np.mean([strengths(pixels[..., channel] - luma) for channel in range(3)], 0)
+    edges = (np.arange(65) / 96) ** 2
+    edges[-1] = np.inf
+    for found, wanted in zip(
+        details(pixels), (strengths(luma)[~meeting], strengths(luma)[meeting], colour), strict=True
+    ):
+        assert np.abs(found - np.histogram(wanted, edges)[0]).sum() <= 6  # rounding, at an edge
+        assert found.sum() == wanted.size
+
+
+def test_details_tell_how_strong_noise_is():
+    flat = np.full((128, 128, 3), 0.5, np.float32)
+    noise = np.random.RandomState(0).randn(128, 128, 1).astype(np.float32)
+    middles = []
+    for sigma in (5, 10, 20, 40):
+        shares = details(flat + noise * np.float32(sigma / 255))[:2].sum(0).cumsum() / 126**2
+        middles.append(((np.searchsorted(shares, 0.5) + 0.5) / 96) ** 2 * 255 / 0.6745)
+    np.testing.assert_allclose(middles, (5, 10, 20, 40), rtol=0.15)
+
+
+def test_what_is_learnt_of_details_is_for_each_picture():
+    torch.manual_seed(0)
+    learnt = Detail(8, 5)
+    pictures = torch.rand(2, 3, 32, 32) * torch.tensor([1.0, 0.1])[:, None, None, None]
+    assert (learnt(pictures) == 0).all()
+    torch.nn.init.normal_(learnt.layers[-1].weight)
+    both, apart = learnt(pictures), torch.cat([learnt(picture[None]) for picture in pictures])
+    assert both.shape == (2, 5)
+    torch.testing.assert_close(both, apart)
+    assert (both[0] - both[1]).abs().max() > 0.01

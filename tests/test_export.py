@@ -18,7 +18,7 @@ from gir_cli.weights import Model, config_of, save
 
 #: Fewer blocks than in other tests, for torch traces each with sizes that are symbols.
 SMALLER = {
-    "girnet": {"toner": 6, "histogram": 8, "experts": 2},
+    "girnet": {"toner": 6, "histogram": 8, "detail": 8, "experts": 2},
     "nafnet": {"encoder": "1", "decoder": "1", "local": 6},
     "swinir": {"depths": "2", "heads": "2", "resi": "1conv"},
     "ffdnet": {"channels": 1},

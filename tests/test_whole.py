@@ -9,13 +9,16 @@ import pytest
 import torch
 from test_models import network
 
-from gir_cli.models.whole import Counted, Place, Stretched, found, part, shared
+from gir_cli.models.detail import Details
+from gir_cli.models.histogram import Levels
+from gir_cli.models.whole import Place, Stretched, found, part, shared
 from gir_cli.restore import Restorer, Way
-from gir_cli.views import VIEWS, Ends, histogram, reduced, sample
+from gir_cli.views import VIEWS, Ends, counts, reduced, sample
 from gir_cli.weights import Model, config_of, save
 
 NAMES = ("nafnet", "restormer", "promptir", "xrestormer", "girnet")
-TONING = {"girnet": {"toner": 6, "histogram": 8, "experts": 2}}  # what a network needs to take of the whole
+# What a network needs to take of the whole.
+TONING = {"girnet": {"toner": 6, "histogram": 8, "detail": 8, "experts": 2}}
 TILED = {"tile": 256, "overlap": 208}  # enough for these small networks
 
 
@@ -119,10 +122,19 @@ def test_tiles_are_given_the_histogram_of_the_whole(restorer, uneven):
     with found(network) as quantities:
         tiled.model(_batch(given.astype(np.float32)))
     [shared_ones] = tiled._found([given], lambda pictures: pictures, None)
-    [counted] = [layer for layer in network.modules() if isinstance(layer, Counted)]
+    [counted] = [layer for layer in network.modules() if isinstance(layer, Levels)]
     wanted = np.bincount(np.rint(255 * given).astype(int).ravel(), minlength=256)
     np.testing.assert_array_equal(shared_ones[counted][0], wanted)
     np.testing.assert_allclose(quantities[counted][0] / quantities[counted].sum(), wanted / wanted.sum(), atol=2e-3)
+
+
+@pytest.mark.parametrize("layer", [Levels(), Details()])
+def test_what_bands_have_of_a_picture_adds_up_to_what_it_has(monkeypatch, layer):
+    picture = np.random.RandomState(0).rand(61, 41, 3).astype(np.float32) ** 2
+    wanted = layer.counts(_batch(picture))[0]
+    for values in (1 << 20, 2000, 1):
+        monkeypatch.setattr("gir_cli.views.BAND_VALUES", values)
+        np.testing.assert_allclose(counts(picture, layer), wanted, atol=1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -131,7 +143,7 @@ def test_a_histogram_is_counted_by_bands(monkeypatch, dtype):
     wanted = np.bincount(np.rint(255 * picture).clip(0, 255).astype(int).ravel(), minlength=256)
     for values in (1 << 20, 500, 1):
         monkeypatch.setattr("gir_cli.views.BAND_VALUES", values)
-        np.testing.assert_array_equal(histogram(picture, 256), wanted)
+        np.testing.assert_array_equal(counts(picture, Levels()), wanted)
 
 
 def test_low_precision_shares_too(restorer, uneven, exact):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from gir_cli.params import Param
 
 GATE = 48  # channels of the gate
 LEVELS = 256  # of a histogram: those of 8 bits
+KINDS, BINS = 3, 64  # of details, and of their strengths
 
 
 def measures(experts: int) -> int:
@@ -36,6 +38,12 @@ class GirnetConfig(Layout):
     experts: Annotated[int, Param("U-Nets side by side, whose results a gate mixes", 1, 8)] = 1
     toner: Annotated[int, Param("channels of a branch that tones by the whole picture; 0 for none", 0, 512)] = 0
     histogram: Annotated[int, Param("channels of what the toner learns of the histogram; 0 for none", 0, 1024)] = 0
+    detail: Annotated[int, Param("channels of what the toner learns of the finest detail; 0 for none", 0, 1024)] = 0
+
+    @property
+    def unet(self) -> GirnetConfig:
+        """The layout of one of its experts alone."""
+        return dataclasses.replace(self, experts=1, toner=0, histogram=0, detail=0)
 
     @property
     def widths(self) -> list[int]:
@@ -48,14 +56,15 @@ class GirnetConfig(Layout):
         return [self.blocks] * (self.levels - 1) + [self.blocks + self.middle]
 
     def tensors(self) -> Shapes:
-        if self.histogram and not self.toner:
-            raise UsageError("girnet: histogram needs a toner, which is what sees it")
+        for name in ("histogram", "detail"):
+            if getattr(self, name) and not self.toner:
+                raise UsageError(f"girnet: {name} needs a toner, which is what sees it")
         unet = self._unet()
         return (
             unet
             | repeated("others", self.experts - 1, unet)
             | (inside("gate", self._gate(self.experts)) if self.experts > 1 else {})
-            | (inside("toner", self._toner(self.toner, self.histogram)) if self.toner else {})
+            | (inside("toner", self._toner(self.toner, self.histogram, self.detail)) if self.toner else {})
         )
 
     def _unet(self) -> Shapes:
@@ -79,10 +88,13 @@ class GirnetConfig(Layout):
         )
 
     @staticmethod
-    def _toner(width: int, inner: int) -> Shapes:
+    def _toner(width: int, histogram: int, detail: int) -> Shapes:
         block = conv("widen", width, width) | conv("narrow", width, width)
-        steps = itertools.pairwise((2 * LEVELS, inner, inner, width)) if inner else ()
-        layers = {f"histogram.layers.{step}.weight": sides[::-1] for step, sides in enumerate(steps)}
+        levels = enumerate(itertools.pairwise((2 * LEVELS, histogram, histogram, width)) if histogram else ())
+        strengths = enumerate(itertools.pairwise((KINDS * BINS, detail, detail, width)) if detail else ())
+        layers = {f"histogram.layers.{step}.weight": sides[::-1] for step, sides in levels}
+        for step, sides in strengths:
+            layers |= {f"detail.layers.{step}.weight": sides[::-1], f"detail.layers.{step}.bias": sides[1:]}
         return (
             conv("look", 5, width, 2)
             | inside("spots", block)

@@ -82,7 +82,7 @@ class Girnet(UNet):
         self.config = config
         self.others = nn.ModuleList(UNet(config) for _ in range(config.experts - 1))
         self.gate = Gate(config.experts) if self.others else None
-        self.toner = Toner(config.toner, config.histogram) if config.toner else None
+        self.toner = Toner(config.toner, config.histogram, config.detail) if config.toner else None
 
     @property
     def description(self) -> Description:
@@ -98,7 +98,7 @@ class Girnet(UNet):
             minimum=multiple,
             reach=reach,
             shared_reach=reach if self.toner else None,
-            means_alone=True,  # and a histogram, which tiles are given for itself
+            means_alone=True,  # and counts, which tiles are given for themselves
             bytes_per_pixel=9 * self.config.width,  # the most that was measured in fp32, with three experts; alone 7
         )
 

@@ -18,6 +18,16 @@ MANY = 5  # missing levels that make a comb; some pictures have up to four by ch
 DARK = 40  # levels in which curves that darken leave no gaps, as they merge them: powers of up to 4 begin there
 
 
+class Levels(Counted):
+    """Counts the levels of 8 bits in pictures (N, 3, H, W), (N, LEVELS)."""
+
+    def counts(self, picture: Tensor) -> Tensor:
+        top = LEVELS - 1
+        found = (picture.flatten(1).float() * top).round().clamp(0, top).long()
+        counts = torch.zeros(found.shape[0], LEVELS, device=found.device)
+        return counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype))
+
+
 def gaps(counts: Tensor) -> Tensor:
     """Return (N, 2 · LEVELS) of how often levels occur (N, LEVELS): which are missing, and which would be missed.
 
@@ -43,7 +53,7 @@ class Histogram(nn.Module):
 
     def __init__(self, inner: int, width: int) -> None:
         super().__init__()
-        self.counted = Counted(LEVELS)
+        self.counted = Levels()
         sides = itertools.pairwise((2 * LEVELS, inner, inner, width))
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in sides)
         nn.init.zeros_(self.layers[-1].weight)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gir_cli.models.blocks import ResidualBlock
+from gir_cli.models.detail import Detail
 from gir_cli.models.histogram import Histogram
 from gir_cli.models.whole import Stretched, Whole
 
@@ -52,10 +53,11 @@ class Toner(nn.Module):
     It looks at a thumbnail of the whole picture, the means of its spots, and at the least and the greatest of
     each cell, so that the picture's size makes no difference to it. Spots know where they lie, for haze is thicker
     at the top, and cells learn of the whole. After the low-resolution stream of HDRNet (Gharbi et al., 2017,
-    Sec. 3.1), for tones in place of colours. With a `histogram`, of so many channels, cells learn of that too.
+    Sec. 3.1), for tones in place of colours. With a `histogram` and a `detail`, of so many channels, cells learn of
+    those too: whether a dark picture was darkened, and whether noise, blur or compression could have hidden it.
     """
 
-    def __init__(self, width: int, histogram: int = 0) -> None:
+    def __init__(self, width: int, histogram: int = 0, detail: int = 0) -> None:
         super().__init__()
         self.look = nn.Conv2d(2 + 3, width, 2, stride=2)
         self.spots = ResidualBlock(width)
@@ -65,6 +67,7 @@ class Toner(nn.Module):
         self.gather = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
         self.tone = nn.Conv2d(width, 9, 3, padding=1)
         self.histogram = Histogram(histogram, width) if histogram else None
+        self.detail = Detail(detail, width) if detail else None
         self.whole, self.stretched = Whole(), Stretched()
         for layer in (*self.gather, self.tone):
             nn.init.zeros_(layer.weight)
@@ -82,8 +85,9 @@ class Toner(nn.Module):
         place = torch.stack(torch.meshgrid(line, line, indexing="ij"))
         seen = self.look(torch.cat((place.expand(thumbnail.shape[0], -1, -1, -1), thumbnail), 1))
         seen = self.halve(self.spots(seen)) + self.range(extremes(thumbnail))
-        if self.histogram:
-            seen = seen + self.histogram(picture)[..., None, None]
+        for learnt in (self.histogram, self.detail):
+            if learnt:
+                seen = seen + learnt(picture)[..., None, None]
         for block, gather in zip(self.cells, self.gather, strict=True):
             seen = block(seen)
             seen = seen + gather(torch.relu(seen).mean((-2, -1), keepdim=True))

@@ -34,17 +34,20 @@ class Whole(nn.Identity):
 
 
 class Counted(Whole):
-    """How often each of `levels` occurs in pictures (N, 3, H, W), (N, levels); scaled down, a picture has others."""
+    """How often things occur in pictures (N, 3, H, W), (N, things); scaled down, a picture has others.
 
-    def __init__(self, levels: int) -> None:
-        super().__init__()
-        self.levels = levels
+    Those of a picture are those of its bands together, if they begin at multiples of 8 rows, and each but the last
+    has the first `overlap` rows of the next.
+    """
+
+    overlap = 0
+
+    def counts(self, picture: Tensor) -> Tensor:
+        """Return the counts of pictures or of bands of them."""
+        raise NotImplementedError
 
     def forward(self, picture: Tensor) -> Tensor:
-        top = self.levels - 1
-        found = (picture.flatten(1).float() * top).round().clamp(0, top).long()
-        counts = torch.zeros(found.shape[0], self.levels, device=found.device)
-        return super().forward(counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype)))
+        return super().forward(self.counts(picture))
 
 
 class Stretched(nn.Module):
