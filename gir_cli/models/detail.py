@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gir_cli.layouts.girnet import BINS, KINDS
-from gir_cli.models.whole import Counted
+from gir_cli.models.whole import Counted, tally
 
 UNIT = 6  # by which the second differences of white noise are stronger than it
 CELL = 8  # pixels along each side of JPEG's blocks
@@ -17,8 +17,8 @@ FINEST = 1 / 96  # the square root of a detail's strength, by steps of which it 
 
 
 class Details(Counted):
-    """Counts details of pictures (N, 3, H, W) by strength, (N, KINDS · BINS): in luma within JPEG's blocks, in luma
-    where they meet, and in colour.
+    """Counts details of pictures (N, 3, H, W), 0 to 1, by strength, (N, KINDS · BINS): in luma within JPEG's blocks, in
+    luma where they meet, and in colour.
 
     A detail is the second difference across of second differences down, which hardly sees edges (Immerkær, 1996).
     """
@@ -30,9 +30,8 @@ class Details(Counted):
         colour = _details(picture.float() - luma).mean(1)
         luma = _details(luma)[:, 0]
         meeting = (_meet(luma.shape[-2], luma.device)[:, None] | _meet(luma.shape[-1], luma.device)).long()
-        found = torch.stack((_bin(luma) + BINS * meeting, _bin(colour) + 2 * BINS), 1).flatten(1)
-        counts = torch.zeros(found.shape[0], KINDS * BINS, device=found.device)
-        return counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype))
+        found = torch.stack((_bin(luma) + BINS * meeting, _bin(colour) + 2 * BINS), 1)
+        return tally(found.flatten(1), KINDS * BINS)
 
 
 def _details(maps: Tensor) -> Tensor:

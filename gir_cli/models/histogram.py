@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gir_cli.layouts.girnet import LEVELS
-from gir_cli.models.whole import Counted
+from gir_cli.models.whole import Counted, tally
 
 NEAR = 8  # levels on each side that one is compared with: curves that stretch them by an eighth leave one of them out
 FEW = 12  # values: a level where fewer are to be expected may be missing by chance
@@ -23,9 +23,7 @@ class Levels(Counted):
 
     def counts(self, picture: Tensor) -> Tensor:
         top = LEVELS - 1
-        found = (picture.flatten(1).float() * top).round().clamp(0, top).long()
-        counts = torch.zeros(found.shape[0], LEVELS, device=found.device)
-        return counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype))
+        return tally((picture.flatten(1).float() * top).round().clamp(0, top).long(), LEVELS)
 
 
 def gaps(counts: Tensor) -> Tensor:

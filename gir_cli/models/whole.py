@@ -50,6 +50,12 @@ class Counted(Whole):
         return super().forward(self.counts(picture))
 
 
+def tally(found: Tensor, things: int) -> Tensor:
+    """Return how often each of the numbers 0 to `things` - 1 is `found` (N, M), long, for each of N; (N, things)."""
+    counts = torch.zeros(found.shape[0], things, device=found.device)
+    return counts.scatter_add_(1, found, torch.ones_like(found, dtype=counts.dtype))
+
+
 class Stretched(nn.Module):
     """Maps (N, C, h, w) stretched over the whole picture, bilinearly, to a `height` and a `width`."""
 
