@@ -228,22 +228,6 @@ def test_a_gate_sees_where_the_blocks_of_jpeg_are_its_cells(pixels, chain):
     assert blocked(worse) > max(blocked(pixels), blocked(np.roll(worse, (3, 5), (0, 1)))) + 0.3
 
 
-@pytest.mark.parametrize("slope", [(1, 0), (0, 1), (0.3, 0.95), (-0.6, 0.8)])
-def test_a_gate_sees_how_long_the_lines_are_that_an_expert_draws(slope):
-    def lasting(length):
-        drawn = np.zeros((192, 192), np.float32)
-        middle, half = np.array([96.0, 96.0]), length / 2 * np.array(slope) / np.hypot(*slope)
-        one, other = (tuple(round(16 * part) for part in middle + side * half) for side in (-1, 1))
-        cv2.line(drawn, one, other, 0.1, 1, cv2.LINE_AA, shift=4)
-        residual = torch.from_numpy(drawn).expand(1, 3, 192, 192)
-        found = measured(torch.full((1, 3, 192, 192), 0.5), [torch.zeros_like(residual), residual])
-        nothing, drawing = found[0, -3:-1, 11:13, 11:13].flatten(1).amax(1)
-        assert nothing == 0
-        return float(drawing)
-
-    assert lasting(24) < -1.2 < lasting(48) < -0.4 < lasting(120)
-
-
 def details(pixels):
     counts = Details()(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])
     return counts[0].unflatten(0, (3, 64)).numpy()

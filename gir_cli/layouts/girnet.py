@@ -19,9 +19,9 @@ KINDS, BINS = 3, 64  # of details, and of their strengths
 
 
 def measures(experts: int) -> int:
-    """Return how many numbers a gate is told of a cell: five of each residual and of each two's difference, two more
+    """Return how many numbers a gate is told of a cell: five of each residual and of each two's difference, one more
     of each residual, and one of the picture."""
-    return 5 * (experts + math.comb(experts, 2)) + 2 * experts + 1
+    return 5 * (experts + math.comb(experts, 2)) + experts + 1
 
 
 @LAYOUTS.add("girnet")

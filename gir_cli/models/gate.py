@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -15,9 +14,7 @@ from gir_cli.models.ends import ends
 
 CELL = 8  # pixels along each side of what a share is given for; JPEG's blocks are cells of their own
 NEAR = 17  # cells along each side of what a cell learns of its surroundings
-DIRECTIONS = 16  # in which lines may run
-SHORT, LONG = 3, 5  # doublings of two pixels: 16 pixels, which a streak of rain fills, and 64, which a wire does
-REACH = 136  # pixels: a mean over NEAR cells has 72, long lines 38, the convolution of cells 8, back to pixels 12
+REACH = 96  # pixels: the mean over NEAR cells has 72, the convolution of cells 8, the way back to pixels 12
 LEAST = 1e-7  # mean square below which there is as good as nothing
 MIDDLE, SPREAD = -9.0, 3.0  # of the logarithms of mean squares, about
 FLOOR = 1e-5  # mean squared error, that of 50 dB, below which experts are as good as right
@@ -53,14 +50,12 @@ def measured(picture: Tensor, residuals: Sequence[Tensor]) -> Tensor:
 
     Logarithms of the strengths of each residual and of each difference of two: in luma, in colour, from pixel to
     pixel across and down, and smoothed; of each residual, which share of it is not where the picture is all white
-    or all black, as it is under bands, and how long the lines are that it draws; and of the picture, how much
-    stronger its steps between cells are than within.
+    or all black, as it is under bands; and of the picture, how much stronger its steps between cells are than within.
     """
     differences = [one - other for one, other in combinations(residuals, 2)]
     strengths = [strength for signal in (*residuals, *differences) for strength in _strengths(signal)]
     found = ((torch.stack(strengths, 1) + LEAST).log() - MIDDLE) / SPREAD
-    outside = [_outside(picture, residual) for residual in residuals]
-    return torch.cat((found, *outside, _lasting(residuals), _blocked(picture)), 1)
+    return torch.cat((found, *(_outside(picture, residual) for residual in residuals), _blocked(picture)), 1)
 
 
 def _strengths(signal: Tensor) -> list[Tensor]:
@@ -81,33 +76,6 @@ def _outside(picture: Tensor, residual: Tensor) -> Tensor:
     strength = residual.square().mean(1, keepdim=True)
     within, all_in_all = (functional.avg_pool2d(part, CELL) for part in (strength * (ends(picture) == 0), strength))
     return ((within + FLOOR) / (all_in_all + FLOOR)).log().clamp(min=-SPREAD) / (SPREAD / 2)
-
-
-def _lasting(residuals: Sequence[Tensor]) -> Tensor:
-    """Return how strong each of `residuals` is along long lines beside short ones, (N, residuals, H / 8, W / 8).
-
-    The logarithm of a ratio of mean squares, each line's in the direction in which it is strongest there: rain ends
-    where a wire goes on. A line twice as long is the mean of two, half its length to either side.
-    """
-    luma = torch.stack([residual.mean(1) for residual in residuals], 1)
-    luma = functional.avg_pool2d(functional.avg_pool2d(luma, 2), 3, 1, 1)  # so that no line falls between directions
-    margin = 2 ** (LONG - 1)
-    luma = functional.pad(luma, [margin] * 4, mode="replicate")
-    short = long = torch.zeros_like(luma)
-    for direction in range(DIRECTIONS):
-        angle = math.pi * direction / DIRECTIONS
-        line = luma
-        for doubling in range(LONG):
-            move = [round(2**doubling * part) for part in (math.sin(angle), math.cos(angle))]
-            back = [part // 2 for part in move]
-            forth = [half - part for half, part in zip(back, move, strict=True)]
-            line = (line.roll(back, (2, 3)) + line.roll(forth, (2, 3))) / 2
-            if doubling == SHORT - 1:
-                short = torch.maximum(short, line.abs())
-        long = torch.maximum(long, line.abs())
-    inner = (lines[..., margin:-margin, margin:-margin].square() for lines in (short, long))
-    short, long = (functional.avg_pool2d(squares, CELL // 2) for squares in inner)
-    return ((long + LEAST) / (short + LEAST)).log()
 
 
 def _blocked(picture: Tensor) -> Tensor:
