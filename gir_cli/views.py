@@ -100,7 +100,7 @@ def counts(picture: Any, layer: Counted) -> torch.Tensor:
     """
     rows = max(BAND_VALUES // math.prod(picture.shape[1:]) // BAND_STEP, 1) * BAND_STEP
     found = torch.zeros((), dtype=torch.float64)
-    for top in range(0, picture.shape[0] - layer.overlap, rows):
+    for top in range(0, max(picture.shape[0] - layer.overlap, 1), rows):
         band = np.asarray(picture[top : top + rows + layer.overlap, :], np.float32)
         found = found + layer.counts(torch.from_numpy(np.ascontiguousarray(band.transpose(2, 0, 1)))[None])[0]
     return found.float()

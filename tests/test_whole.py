@@ -137,6 +137,13 @@ def test_what_bands_have_of_a_picture_adds_up_to_what_it_has(monkeypatch, layer)
         np.testing.assert_allclose(counts(picture, layer), wanted, atol=1)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 9), (5, 1)])
+def test_of_what_a_thin_picture_has_none_nothing_is_counted(shape):
+    thin = np.full((*shape, 3), 0.5, np.float32)
+    assert counts(thin, Details()).tolist() == [0] * 192
+    assert counts(thin, Levels()).sum() == thin.size
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_histogram_is_counted_by_bands(monkeypatch, dtype):
     picture = np.random.RandomState(0).randint(-20, 300, (37, 41, 3)).astype(dtype) / 255
