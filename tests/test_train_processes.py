@@ -43,8 +43,7 @@ def command(folder, run, *more, processes=1):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     start = [
         sys.executable,
-        *(torchrun if processes > 1 else []),
-        "-m",
+        *([*torchrun, "-m", "--"] if processes > 1 else ["-m"]),  # without -- torchrun looks into gir's options too
         "gir_cli",
         "train",
         "--data",
@@ -87,7 +86,9 @@ def newest(run):
 
 
 def test_two_processes_do_what_one_does_in_two_parts(folder, environment, tmp_path):
-    length = ("--steps", 12, "--every", 6)
+    begun = command(folder, tmp_path / "begun", "--steps", 1)
+    subprocess.run(begun, env=environment, check=True, capture_output=True)
+    length = ("--steps", 12, "--every", 6, "--start", tmp_path / "begun/weights.safetensors")
     shared = subprocess.run(
         command(folder, tmp_path / "two", *length, processes=2), env=environment, capture_output=True, text=True
     )
