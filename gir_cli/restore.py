@@ -33,7 +33,7 @@ from gir_cli.image import Levels
 from gir_cli.models import Description
 from gir_cli.models.whole import Counted, Found, Place, found, shared
 from gir_cli.remembered import remembered
-from gir_cli.views import VIEWS, Ends, View, counts, reduced, sample
+from gir_cli.views import VIEWS, Ends, Seen, View, counts, reduced, sample
 from gir_cli.weights import Model, load
 
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
@@ -293,7 +293,7 @@ class Restorer:
         turn = _transposed if width > height else _as_it_is
         sources, sinks, mixed = ([turn(picture) for picture in some] for some in (pictures, outs, mixed))
         rows, scale = self._spans(max(height, width)), self.model.description.scale
-        wholes = self._found(sources, turn, sigmas)
+        wholes = self._found(pictures, sigmas)
         waiting = np.zeros((1, 0, 1, 1), np.float32)  # what the next band overlaps
         for row, following in itertools.zip_longest(rows, rows[1:]):
             band = self._band(sources, row, turn, sigmas, wholes)
@@ -316,7 +316,7 @@ class Restorer:
                 self._mix(done[number], mixed[number][:, :])
             out[:, :] = done[number]
 
-    def _found(self, sources: Sequence, turn: Callable, sigmas: list[float] | None) -> list[Found]:
+    def _found(self, pictures: Sequence, sigmas: list[float] | None) -> list[Found]:
         """Return what the model takes of the whole pictures, for each view; nothing where no tiles share it.
 
         A sample stands for the whole, so that this needs no more memory than a tile does.
@@ -324,16 +324,17 @@ class Restorer:
         if not self._shares or not self.tile:
             return []
         side = self.tile if self._sees_all else min(self.tile, SAMPLE)
-        samples = self._clipped(turn(np.stack([self._sample(source, side) for source in sources])))
-        counted = {
-            layer: torch.stack([counts(source, layer) for source in sources]).to(self.device)
-            for layer in self.model.network.modules()
-            if isinstance(layer, Counted)  # a sample has other counts; each view has the same
-        }
         wholes: list[Found] = []
         for view in self._views:
+            seen = [Seen(picture, view, self.model.description, clips=self._clips) for picture in pictures]
+            samples = np.stack([self._sample(whole, side) for whole in seen])
             with found(self.model.network) as quantities:
-                self._run(view.of(samples), sigmas, apart=True)
+                self._run(self._clipped(samples), sigmas, apart=True)
+            counted = {
+                layer: torch.stack([counts(whole, layer) for whole in seen]).to(self.device)
+                for layer in self.model.network.modules()
+                if isinstance(layer, Counted)  # a sample has other counts
+            }
             wholes.append(quantities | counted)
         return wholes
 
@@ -439,7 +440,7 @@ class Restorer:
 
         Where all three are the same, only one, unless they are to stay `apart`.
         """
-        planes = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 1, 2)
+        planes = torch.from_numpy(np.array(tiles, order="C")).permute(0, 3, 1, 2)  # a view may have negative strides
         if self.model.description.channels == 1:
             gray = not apart and bool((planes[:, :1] == planes).all())
             planes = planes[:, : 1 if gray else 3].reshape(-1, 1, *planes.shape[-2:])

@@ -67,8 +67,52 @@ class View:
             rows, columns = columns.mirrored(), rows
         return rows, columns
 
+    def origin(self, rows: Ends, columns: Ends) -> tuple[Ends, Ends]:
+        """Return where rows and columns that are seen from here lie."""
+        for _ in range(self.turns):
+            rows, columns = columns, rows.mirrored()
+        return rows, columns.mirrored() if self.mirrored else columns
+
 
 VIEWS = tuple(View(turns, mirrored) for turns in range(4) for mirrored in (False, True))
+
+
+class Seen:
+    """A whole `picture` (H, W, 3) as a network takes it, seen from a `view`, of which any part reads as float32.
+
+    It is clipped to [0, 1] if it `clips`, and extended at bottom and right as the network's `description` says, by
+    reflection; where that says otherwise, it is left as large as it is.
+    """
+
+    def __init__(self, picture: Any, view: View, description: Description, *, clips: bool) -> None:
+        self.picture, self.view, self.clips = picture, view, clips
+        height, width = picture.shape[:2]
+        self.size = (width, height) if view.turns % 2 else (height, width)
+        extends = description.padding == "reflect" and not description.square
+        sides = tuple(extended(size, description) for size in self.size) if extends else self.size
+        self.shape = (*sides, 3)
+
+    def __getitem__(self, where: tuple[slice, slice]) -> np.ndarray:
+        axes = zip(where, self.shape, self.size, strict=False)
+        rows, columns = (_reflected(np.arange(*part.indices(side)), size) for part, side, size in axes)
+        ends = (
+            Ends(int(at.min()), int(at.max()) + 1, size) for at, size in zip((rows, columns), self.size, strict=True)
+        )
+        lines, places = self.view.origin(*ends)
+        part = np.asarray(self.picture[lines.start : lines.stop, places.start : places.stop], np.float32)
+        seen = _taken(_taken(self.view.of(part[None])[0], rows, 0), columns, 1)
+        return seen.clip(0, 1) if self.clips else seen
+
+
+def _reflected(at: np.ndarray, size: int) -> np.ndarray:
+    """Return which of `size` pixels stand at the places `at`, beyond the last by reflection."""
+    period = max(2 * (size - 1), 1)
+    return np.minimum(at % period, -at % period) if size > 1 else np.zeros_like(at)
+
+
+def _taken(seen: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """Return the places `at` along an axis of `seen`, which begins at the first of them; mostly that is all of it."""
+    return seen if at[-1] - at[0] == len(at) - 1 else np.take(seen, at - at.min(), axis)
 
 
 def sample(picture: Any, side: int) -> np.ndarray:

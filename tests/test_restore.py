@@ -78,10 +78,11 @@ def test_tiled_equals_untiled(weights, size):
     assert np.abs(whole - tiled).max() < 1e-5
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (40, 41)])
-def test_any_size_comes_back(weights, size):
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (3, 2), (40, 41)])
+def test_any_size_comes_back(weights, size, tta):
     pixels = np.random.RandomState(0).rand(*size, 3).astype(np.float32)
-    out = Restorer(weights)(pixels)
+    out = Restorer(weights, Way(tta=tta))(pixels)
     assert out.shape == pixels.shape
     assert np.isfinite(out).all()
     assert out.min() >= 0 and out.max() <= 1

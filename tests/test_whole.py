@@ -62,7 +62,7 @@ class TestEveryModelThatTakesTheWhole:
         ramp = np.tile(np.linspace(0.1, 0.9, 500, dtype=np.float32)[:, None], (64, 1, 3))
         tiled = restorer(name, **TILED)
         once = Model(tiled.model.network, {})
-        [quantities] = tiled._found([ramp], lambda pictures: pictures, None)
+        [quantities] = tiled._found([ramp], None)
         with shared(once.network, quantities, Place((0, 1), (0, 1))):
             steps = np.diff(once(_batch(ramp))[0, 0, 30].numpy().astype(float))
         tiled_steps = np.diff(tiled(ramp)[30, :, 0].astype(float))
@@ -92,6 +92,16 @@ def test_every_view_of_the_ensemble_shares_what_it_shows(restorer, uneven, exact
     assert np.abs(tiled - whole).max() < 1e-5
 
 
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("beyond", [0, 0.3])
+@pytest.mark.parametrize("size", [(37, 319), (319, 43)])
+def test_tiles_are_toned_as_the_whole_is_whatever_its_sides_and_range(restorer, pixels, tta, beyond, size):
+    given = pixels[: size[0], : size[1]] * (1 + 2 * beyond) - beyond
+    given = np.ascontiguousarray(np.resize(given, (*size, 3)))
+    whole, tiled = (restorer("girnet", tta=tta, **way)(given) for way in ({"tile": "off"}, TILED))
+    assert np.abs(tiled - whole).max() < 1e-5
+
+
 def test_pictures_restored_together_share_nothing_with_each_other(restorer, uneven):
     tiled = restorer("promptir", **TILED)
     given = [uneven, uneven[:, ::-1] ** 2]
@@ -116,12 +126,12 @@ def test_compiled_a_network_shares_too(restorer, uneven, monkeypatch, tmp_path):
 
 
 def test_tiles_are_given_the_histogram_of_the_whole(restorer, uneven):
-    given = np.rint(255 * uneven**2) / 255
+    given = np.rint(255 * uneven[:40, :312] ** 2) / 255
     tiled = restorer("girnet", **TILED)
     network = tiled.model.network
     with found(network) as quantities:
         tiled.model(_batch(given.astype(np.float32)))
-    [shared_ones] = tiled._found([given], lambda pictures: pictures, None)
+    [shared_ones] = tiled._found([given], None)
     [counted] = [layer for layer in network.modules() if isinstance(layer, Levels)]
     wanted = np.bincount(np.rint(255 * given).astype(int).ravel(), minlength=256)
     np.testing.assert_array_equal(shared_ones[counted][0], wanted)
