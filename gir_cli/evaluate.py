@@ -15,7 +15,7 @@ import numpy as np
 
 from gir_cli import files
 from gir_cli.color import luma
-from gir_cli.errors import GirError, InputError
+from gir_cli.errors import GirError, InputError, UsageError
 from gir_cli.image import decode
 from gir_cli.metrics import METRICS, Given, Undefined, files_of, quantised, scores
 from gir_cli.suite import SEED, AnyTask, RealTask, Synthetic
@@ -176,8 +176,11 @@ def evaluate(
     """Yield a row for the input and one for each model, for each picture of each task.
 
     `data` holds clean pictures for the synthetic tasks, `real_data` the folders of the real ones; `models`
-    are (digest, function on pixels) by name. Rows in `done` are yielded as they are and not measured again.
+    are (digest, function on pixels) by name, of which none is "input". Rows in `done` are yielded as they are
+    and not measured again.
     """
+    if "input" in models:
+        raise UsageError("no model may be called 'input': that is what rows of the untouched input are called")
     known = {row.place: row for row in done}
     for task in tasks:
         metrics = metrics_of(task, measuring)

@@ -10,6 +10,7 @@ import pytest
 from pictures import encoded, psnr
 
 from gir_cli.chain import apply, draw, parse
+from gir_cli.errors import UsageError
 from gir_cli.evaluate import Measuring, Row, evaluate, from_lines, group_means, means, to_line
 from gir_cli.rng import stream
 from gir_cli.suite import GROUPS, SUITES, chosen, gir110
@@ -139,6 +140,31 @@ def test_a_changed_pixel_is_noticed_and_said(gir, clean, tmp_path, photograph):
     assert "measured again" not in gir(*run).err, "the first rows are still there"
     other_way = gir(*run, "--seed", "3")
     assert "measured again" not in other_way.err
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Return a function that writes a tiny model whose record has a name, and returns its path."""
+    from gir_cli.weights import built, save
+
+    def write(name):
+        network = built("srresnet", {"width": 4, "blocks": 1})
+        path = tmp_path / f"{name}.safetensors"
+        save(path, network.state_dict(), {"model": "srresnet", "config": vars(network.config), "name": name})
+        return path
+
+    return write
+
+
+def test_a_model_takes_neither_the_place_of_the_input_nor_that_of_a_baseline(gir, clean, weights, tmp_path):
+    run = ["evaluate", "--data", clean, "--tasks", "blur-1", "--baseline", "bilateral"]
+    named, plain = weights("input"), weights("bilateral")
+    done = gir(*run, "-m", named, "-m", plain, "-m", plain)
+    assert done.status == 0, done.err
+    head = done.out.decode().splitlines()[1].split("\t")
+    assert head[2:] == ["input", "bilateral", str(named), str(plain), f"{plain} 2"]
+    with pytest.raises(UsageError, match="'input'"):
+        next(evaluate([task("blur-1")], clean, None, {"input": ("d", lambda worse: worse)}))
 
 
 def test_models_and_baselines_are_columns_of_which_the_best_is_bold(clean, monkeypatch):

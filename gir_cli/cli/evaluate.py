@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ def _suite(evaluating: Evaluating, networks: Given) -> Scored:
     measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed, networks)
     target = evaluating.output
     had = from_lines(files.read(target).decode().splitlines()) if target and os.path.exists(target) else []
-    models = {**_baselines(evaluating), **_models(evaluating)}
+    baselines = _baselines(evaluating)
+    models = {**baselines, **_models(evaluating, {"input", *baselines})}
     data, real = (Path(folder) if folder else None for folder in (evaluating.data, evaluating.real))
     rows = list(_kept(measured(tasks, data, real, models, measuring, had), had, evaluating))
     if count := outdated(rows, had):
@@ -157,8 +159,8 @@ def _tasks(evaluating: Evaluating) -> tuple[AnyTask, ...]:
     return tuple(shared(tasks, evaluating.shard or launched()))
 
 
-def _models(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
-    """Return each model's digest and function by its name, or by its file where two share one."""
+def _models(evaluating: Evaluating, taken: Set[str]) -> dict[str, tuple[str, Any]]:
+    """Return each model's digest and function by its name, or by its file, numbered if need be, where that is taken."""
     names = evaluating.model or (os.environ.get("GIR_MODEL") or DEFAULT_MODEL,)
     if names == ("none",):
         return {}
@@ -171,7 +173,9 @@ def _models(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
         restorer = Restorer(records.find(name, weights_places()), way, cache() / "checks")
         if restorer.scale != 1:
             raise UsageError(f"{name}: enlarges {restorer.scale} times; the tasks keep the size")
-        key = restorer.name if restorer.name and restorer.name not in found else name
+        numbered = (f"{name} {number}" for number in itertools.count(2))
+        possible = itertools.chain([restorer.name or name, name], numbered)
+        key = next(text for text in possible if text not in taken and text not in found)
         found[key] = (restorer.digest, restorer)
     return found
 
