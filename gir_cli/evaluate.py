@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gir_cli import files
+from gir_cli.batch.inputs import inputs
 from gir_cli.color import luma
 from gir_cli.errors import GirError, InputError, UsageError
 from gir_cli.image import decode
@@ -92,14 +93,35 @@ def metrics_of(task: AnyTask, measuring: Measuring) -> tuple[str, ...]:
     return tuple(asked) or (task.metric,)
 
 
-def pictures(folder: Path, measuring: Measuring) -> list[Path]:
-    """Return the images in `folder`, in order; the first few if `quick`. Raises InputError if there are none."""
+def images(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the images in `folder`, in order; hidden and other files are passed over, as in any scan.
+
+    Raises InputError if there are none.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of images")
-    found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    # With the slash, a folder called - is not standard input.
+    found = [Path(each.source) for each in inputs(f"{folder}/", recursive, None) if each.key]
     if not found:
-        raise InputError(f"{folder}: holds no images")
-    return found[: QUICK[0]] if measuring.quick else found
+        raise InputError(f"{folder}: holds no images I can read")
+    return found
+
+
+def by_stem(folder: Path, *, recursive: bool = False) -> dict[Path, Path]:
+    """Return the images in `folder` by their path in it without extension; InputError where two share one."""
+    found: dict[Path, Path] = {}
+    for path in images(folder, recursive=recursive):
+        stem = path.relative_to(folder).with_suffix("")
+        if stem in found:
+            both = " and ".join(files.shown(str(each)) for each in (found[stem], path))
+            raise InputError(f"{both}: pictures are matched by name without extension; one of the two must go")
+        found[stem] = path
+    return found
+
+
+def pictures(folder: Path, measuring: Measuring) -> list[Path]:
+    """Return the images in `folder`, in order; the first few if `quick`. Raises InputError if there are none."""
+    return images(folder)[: QUICK[0] if measuring.quick else None]
 
 
 def pairs(task: AnyTask, data: Path | None, real_data: Path | None, measuring: Measuring) -> Iterator[Pair]:
@@ -129,11 +151,12 @@ def _real(task: RealTask, folder: Path, measuring: Measuring) -> Iterator[Pair]:
     if not (top / "lq").is_dir():
         return
     blind = METRICS[task.metric].perfect is None
-    references = {} if blind else {path.stem: path for path in pictures(top / "gt", Measuring())}
+    references = {} if blind else by_stem(top / "gt")
     for path in pictures(top / "lq", measuring):
-        if not blind and path.stem not in references:
-            raise InputError(f"{path}: has no reference {path.stem}.* in {top / 'gt'}")
-        both = (path,) if blind else (path, references[path.stem])
+        stem = Path(path.stem)
+        if not blind and stem not in references:
+            raise InputError(f"{path}: has no reference {stem}.* in {top / 'gt'}")
+        both = (path,) if blind else (path, references[stem])
         data = [files.read(str(each)) for each in both]
         yield Pair(path.name, _digest(*data, str(task)), partial(_found, both, data, measuring))
 

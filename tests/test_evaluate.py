@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -216,6 +217,32 @@ def test_two_folders_are_compared_by_stem(gir, clean, tmp_path):
     lacking = gir("evaluate", tmp_path / "worse", clean)
     assert lacking.status == 1
     assert "has no a" in lacking.err
+
+
+def test_two_files_of_one_stem_are_refused_by_name(gir, clean, tmp_path, photograph):
+    (clean / "a.jpg").write_bytes(encoded(photograph[:64, :96], ".jpg"))
+    real = tmp_path / "real/noise_cc"
+    for part in ("lq", "gt"):
+        shutil.copytree(clean, real / part)
+    (real / "lq/a.jpg").unlink()
+    for run in ((clean, clean), ("--real", tmp_path / "real", "--tasks", "noise_cc", "-m", "none")):
+        done = gir("evaluate", *run)
+        assert (done.status, done.out) == (1, b"")
+        assert "a.jpg and " in done.err and "a.png: " in done.err
+        assert len(done.err.splitlines()) == 1
+
+
+def test_hidden_files_and_those_that_are_no_images_are_passed_over(gir, clean, tmp_path):
+    shutil.copytree(clean, tmp_path / "worse")
+    runs = (("--data", clean, "--tasks", "blur-1", "-m", "none"), (tmp_path / "worse", clean))
+    before = [gir("evaluate", *run).out for run in runs]
+    for name in ("._a.png", ".ipynb_checkpoints/a.png", "notes.txt", "Thumbs.db", "empty"):
+        (clean / name).parent.mkdir(exist_ok=True)
+        (clean / name).write_bytes(b"" if name == "empty" else b"no image")
+    assert [gir("evaluate", *run).out for run in runs] == before
+    (clean / "b.png").write_bytes(b"no image")
+    for run in runs:
+        assert "b.png: not an image" in gir("evaluate", *run).err, "one that is called an image is missed"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.showcase import Source
 from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
-from gir_cli.evaluate import Measuring, Row, from_lines, outdated, to_line
+from gir_cli.evaluate import Measuring, Row, by_stem, from_lines, outdated, to_line
 from gir_cli.evaluate import evaluate as measured
 from gir_cli.metrics import METRICS, Given
 from gir_cli.params import Checked, Param
@@ -214,16 +214,9 @@ def _matched(restored: Path, reference: Path) -> Iterator[tuple[str, Path, Path]
     for path in (restored, reference):
         if not path.is_dir():
             raise InputError(f"{files.shown(str(path))}: no such file, or one operand is a file and one a folder")
-    references = {path.relative_to(reference).with_suffix(""): path for path in _images(reference)}
-    ours = {path.relative_to(restored).with_suffix(""): path for path in _images(restored)}
+    ours, references = (by_stem(folder, recursive=True) for folder in (restored, reference))
     for stem in sorted(ours.keys() ^ references.keys()):
         where = (restored, reference) if stem in references else (reference, restored)
         raise InputError(f"{files.shown(str(where[0]))}: has no {files.shown(str(stem))}, which {where[1]} has")
     for stem, path in sorted(ours.items()):
         yield str(stem), path, references[stem]
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    from gir_cli.image import by_extension
-
-    yield from (path for path in folder.rglob("*") if path.is_file() and by_extension(str(path)))
