@@ -219,6 +219,15 @@ def test_two_folders_are_compared_by_stem(gir, clean, tmp_path):
     assert "has no a" in lacking.err
 
 
+@pytest.mark.parametrize(
+    "option", ["--output=rows", "--data=DIR", "--model=none", "--tasks=A", "--shard=1/2", "--quick", "--html=r.html"]
+)
+def test_options_of_tasks_are_refused_beside_two_operands(gir, clean, option):
+    done = gir("evaluate", clean, clean, option.replace("DIR", str(clean)))
+    assert (done.status, done.out) == (2, b"")
+    assert done.err.startswith(f"gir: {option.partition('=')[0]}: for tasks, not two operands")
+
+
 def test_two_files_of_one_stem_are_refused_by_name(gir, clean, tmp_path, photograph):
     (clean / "a.jpg").write_bytes(encoded(photograph[:64, :96], ".jpg"))
     real = tmp_path / "real/noise_cc"

@@ -78,6 +78,13 @@ class Evaluating(Checked):
     quiet: Annotated[bool, Param("no progress bar")] = False
 
 
+#: Options that say nothing of two operands.
+OF_TASKS = (
+    "suite", "data", "real", "tasks", "model", "baseline", "lines", "quick", "seed", "output", "shard", "precision",
+    "html",
+)  # fmt: skip
+
+
 @spread
 def evaluate(
     operands: Annotated[list[str] | None, typer.Argument(metavar="[RESTORED REFERENCE]", show_default=False)] = None,
@@ -191,8 +198,11 @@ def _pairs(restored: str, reference: str, evaluating: Evaluating, networks: Give
     from gir_cli.image import decode
     from gir_cli.metrics import files_of, quantised, scores
 
-    if evaluating.html:
-        raise UsageError("--html is a report of a suite; gir compare A B -o sheet.png shows pictures")
+    defaults = Evaluating()
+    lost = [name for name in OF_TASKS if getattr(evaluating, name) != getattr(defaults, name)]
+    if lost:
+        named = ", ".join(f"--{name}" for name in lost)
+        raise UsageError(f"{named}: for tasks, not two operands (gir compare A B -o sheet.png shows pictures)")
     metrics = evaluating.metric or ("psnr",)
     rows = []
     for name, one, other in _matched(Path(restored), Path(reference)):
