@@ -288,12 +288,14 @@ def to_line(row: Row) -> str:
     return json.dumps(asdict(row) | {"scores": scores})
 
 
-def from_lines(lines: Sequence[str]) -> list[Row]:
-    """Return the rows of JSON Lines; a last line that was cut off is left out."""
+def from_lines(lines: Iterable[str | bytes]) -> list[Row]:
+    """Return the rows of JSON Lines; damaged lines, such as a last one that was cut off, are left out."""
     rows = []
     for line in lines:
         try:
             row = Row(**json.loads(line))
+            if not all(isinstance(text, str) for text in (row.group, *row.place)):
+                continue
             scores = {name: float(score) for name, score in row.scores.items()}
             rows.append(replace(row, scores=scores, files=dict(row.files)))
         except (ValueError, TypeError, AttributeError):

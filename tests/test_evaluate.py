@@ -127,6 +127,18 @@ def test_a_file_of_rows_lets_a_run_go_on(gir, clean, tmp_path):
     assert whole.out == gir(*run[:-2], "--tasks", "blur-1", "--tasks", "blur-2").out
 
 
+def test_damaged_rows_are_passed_over_and_spoil_none_that_follow(gir, clean, tmp_path):
+    path = tmp_path / "made/rows.jsonl"  # its folder is made
+    run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "blur-1", "-o", path]
+    whole = gir(*run)
+    assert whole.status == 0, whole.err
+    first, second = path.read_bytes().splitlines(keepends=True)
+    for damage in (second[:40], b"\xff" + second[:-1], json.dumps(json.loads(second) | {"key": 5}).encode()):
+        path.write_bytes(first + damage)
+        assert gir(*run).out == whole.out
+        assert path.read_bytes() == first + damage + b"\n" + second
+
+
 def test_a_changed_pixel_is_noticed_and_said(gir, clean, tmp_path, photograph):
     run = ["evaluate", "--data", clean, "-m", "none", "--baseline", "bilateral", "--tasks", "blur-1"]
     run += ["--tasks", "blur-2", "-o", tmp_path / "rows.jsonl"]

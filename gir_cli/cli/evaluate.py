@@ -9,7 +9,7 @@ from collections.abc import Iterator, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -131,7 +131,7 @@ def _suite(evaluating: Evaluating, networks: Given) -> Scored:
     lines = read_lines(Path(evaluating.lines) if evaluating.lines else None)
     measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed, networks)
     target = evaluating.output
-    had = from_lines(files.read(target).decode().splitlines()) if target and os.path.exists(target) else []
+    had = from_lines(files.read(target).splitlines()) if target and os.path.exists(target) else []
     baselines = _baselines(evaluating)
     models = {**baselines, **_models(evaluating, {"input", *baselines})}
     data, real = (Path(folder) if folder else None for folder in (evaluating.data, evaluating.real))
@@ -149,11 +149,20 @@ def _kept(found: Iterator[Row], had: list[Row], evaluating: Evaluating) -> Itera
     """Yield the rows under a progress bar, those that are new written to the output file as they come."""
     known = {row.place: row for row in had}
     target = evaluating.output
-    with open(target, "a") if target else nullcontext() as out:
+    with _appended(target) if target else nullcontext() as out:
         for row in progress(found, total=None, unit="row", shown=not evaluating.quiet):
             if out and not (row.place in known and known[row.place].has(row.scores, row.files)):
                 print(to_line(row), file=out, flush=True)
             yield row
+
+
+def _appended(target: str) -> TextIO:
+    """Open `target` for more lines, its folder made; a last line that was cut off stays one of its own."""
+    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    out = open(target, "a")  # noqa: SIM115
+    if files.size(target) and not files.read(target).endswith(b"\n"):
+        print(file=out)
+    return out
 
 
 def _tasks(evaluating: Evaluating) -> tuple[AnyTask, ...]:
