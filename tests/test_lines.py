@@ -97,6 +97,17 @@ def test_a_run_goes_on_and_shards_may_share_a_folder(folders, lines):
     assert "was made with steps=2, not 3" in other.err
 
 
+def test_a_damaged_line_of_another_task_is_named(folders, lines):
+    other = folders / "lines/blur-x/line.json"
+    other.parent.mkdir()
+    for damage in (b"{", b"\xff", b"[1]", b"{}"):
+        other.write_bytes(damage)
+        done = lines("--tasks", "jpeg-1")
+        assert done.status == 1
+        assert done.err.splitlines()[-1].startswith(f"gir: {other}: not a line")
+    shutil.rmtree(other.parent)
+
+
 def test_networks_made_before_there_was_a_setting_had_its_default(folders, lines):
     path = folders / "lines/jpeg-1/acceptance/weights.safetensors"
     kept, record = path.read_bytes(), records.record(path)

@@ -16,7 +16,7 @@ from gir_cli.cli.options import spread
 from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.terminal import say
 from gir_cli.cli.train import Stop, score, seconds
-from gir_cli.errors import Unfinished, UsageError
+from gir_cli.errors import InputError, Unfinished, UsageError
 from gir_cli.params import Checked, Param
 from gir_cli.suite import SUITES, AnyTask, Task, chosen
 from gir_cli.suite.lines import Line, written
@@ -125,7 +125,7 @@ def _measured(task: AnyTask, making: Making) -> Line | None:
     from gir_cli.lines import made
 
     place = making.folder / task.name
-    had = from_lines((place / ROWS).read_text().splitlines()) if (place / ROWS).exists() else []
+    had = from_lines((place / ROWS).read_bytes().splitlines()) if (place / ROWS).exists() else []
     line, rows = made(task, making, had)
     if line is not None:
         place.mkdir(parents=True, exist_ok=True)
@@ -136,8 +136,15 @@ def _measured(task: AnyTask, making: Making) -> Line | None:
 
 def _write_table(folder: Path) -> None:
     """Write the table of all lines in the folder, whichever shard made them."""
-    found = [Line(**json.loads(path.read_text())) for path in sorted(folder.glob(f"*/{LINE}"))]
+    found = [_kept(path) for path in sorted(folder.glob(f"*/{LINE}"))]
     files.write(str(folder / TABLE), written(found).encode())
+
+
+def _kept(path: Path) -> Line:
+    try:
+        return Line(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: not a line as gir lines keeps it; remove it and run again") from None
 
 
 def _told(task: AnyTask, line: Line | None) -> str:
