@@ -204,7 +204,7 @@ def evaluate(
     """
     if "input" in models:
         raise UsageError("no model may be called 'input': that is what rows of the untouched input are called")
-    known = {row.place: row for row in done}
+    known = by_place(done)
     for task in tasks:
         metrics = metrics_of(task, measuring)
         given = files_of(metrics, measuring.given)
@@ -219,6 +219,15 @@ def evaluate(
                 clean, worse = pair.pixels
                 out = worse if restore is None else restored(task, worse, restore)
                 yield replace(row, scores=_scores(task, out, clean, metrics, measuring.given))
+
+
+def by_place(rows: Iterable[Row]) -> dict[tuple[str, str, str, str], Row]:
+    """Return what `rows` hold of each place: one row with all scores, the last of each metric."""
+    found: dict[tuple[str, str, str, str], Row] = {}
+    for row in rows:
+        had = found.get(row.place, row)
+        found[row.place] = replace(row, scores=had.scores | row.scores, files=had.files | row.files)
+    return found
 
 
 def restored(task: AnyTask, worse: np.ndarray, restore: Restore) -> np.ndarray:

@@ -127,6 +127,14 @@ def test_a_file_of_rows_lets_a_run_go_on(gir, clean, tmp_path):
     assert whole.out == gir(*run[:-2], "--tasks", "blur-1", "--tasks", "blur-2").out
 
 
+def test_scores_by_other_metrics_of_one_file_are_taken_together(gir, clean, tmp_path):
+    run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "blur-1", "-o", tmp_path / "rows.jsonl"]
+    asked = [("psnr",), ("ssim",), ("psnr",), ("psnr", "ssim")]
+    outs = [gir(*run, *(word for name in names for word in ("--metric", name))).out for names in asked]
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 4
+    assert outs[2] == outs[0] and outs[3] == outs[0] + outs[1]
+
+
 def test_damaged_rows_are_passed_over_and_spoil_none_that_follow(gir, clean, tmp_path):
     path = tmp_path / "made/rows.jsonl"  # its folder is made
     run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "blur-1", "-o", path]

@@ -24,7 +24,7 @@ from gir_cli.cli.places import DEFAULT_MODEL, cache, launched, weights_places
 from gir_cli.cli.showcase import Source
 from gir_cli.cli.terminal import progress, say
 from gir_cli.errors import InputError, UsageError
-from gir_cli.evaluate import Measuring, Row, by_stem, from_lines, outdated, to_line
+from gir_cli.evaluate import Measuring, Row, by_place, by_stem, from_lines, outdated, to_line
 from gir_cli.evaluate import evaluate as measured
 from gir_cli.metrics import METRICS, Given
 from gir_cli.params import Checked, Param
@@ -147,7 +147,7 @@ def _suite(evaluating: Evaluating, networks: Given) -> Scored:
 
 def _kept(found: Iterator[Row], had: list[Row], evaluating: Evaluating) -> Iterator[Row]:
     """Yield the rows under a progress bar, those that are new written to the output file as they come."""
-    known = {row.place: row for row in had}
+    known = by_place(had)
     target = evaluating.output
     with _appended(target) if target else nullcontext() as out:
         for row in progress(found, total=None, unit="row", shown=not evaluating.quiet):
