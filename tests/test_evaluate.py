@@ -207,6 +207,11 @@ def test_shards_take_every_nth_task(gir, clean):
     assert sorted(named) == sorted(task.name.encode() for task in gir110() if task.group == "F")
 
 
+def test_a_shard_without_a_task_says_so_and_is_done(gir, clean):
+    done = gir("evaluate", "--data", clean, "--tasks", "noise-2", "-m", "none", "--shard", "3/4", "--min", "psnr=90")
+    assert done == (0, b"", "gir: this shard has no task\n")
+
+
 def test_processes_that_torchrun_starts_share_the_tasks_and_a_file(gir, clean, tmp_path, monkeypatch):
     run = ["evaluate", "--data", clean, "-m", "none", "--tasks", "F", "-o", tmp_path / "rows.jsonl"]
     monkeypatch.setenv("WORLD_SIZE", "2")

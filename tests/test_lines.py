@@ -160,6 +160,13 @@ def test_every_task_is_a_distribution_to_train_on(task):
         step.draw(rng)
 
 
+def test_without_a_task_no_table_is_named(gir, tmp_path, clean):
+    run = ["lines", "--train", clean, "--data", clean, "-o", tmp_path / "lines", "--tasks"]
+    assert gir(*run, "noise-2", "--shard", "2/2") == (0, b"", "gir: this shard has no task\n")
+    assert gir(*run, "real").status == 2
+    assert not (tmp_path / "lines").exists()
+
+
 @pytest.mark.parametrize("lacking", ["--train", "--data", "-o"])
 def test_what_is_needed_is_named(gir, tmp_path, lacking):
     flags = {"--train": tmp_path, "--data": tmp_path, "-o": tmp_path}

@@ -104,6 +104,9 @@ def evaluate(
     thresholds = [_threshold(part) for text in evaluating.min for part in text.split(",")]
     networks = given(evaluating.metric, learned, evaluating.device)
     scored = _pairs(operands[0], operands[1], evaluating, networks) if operands else _suite(evaluating, networks)
+    if not (scored.rows or scored.tasks):
+        say("gir: this shard has no task")
+        return 0
     if not scored.rows:
         raise InputError("nothing was measured: the folders of the tasks are not there")
     judged.tell(scored, as_json=evaluating.json)
@@ -126,8 +129,13 @@ def _threshold(text: str) -> tuple[str, float]:
 
 
 def _suite(evaluating: Evaluating, networks: Given) -> Scored:
-    """Return the rows of the chosen tasks, those in the output file taken as they are; write the report."""
+    """Return the rows of the chosen tasks, those in the output file taken as they are; write the report.
+
+    Without tasks, as in a shard of fewer than there are shards, there is nothing to do.
+    """
     tasks = _tasks(evaluating)
+    if not tasks:
+        return Scored([])
     lines = read_lines(Path(evaluating.lines) if evaluating.lines else None)
     measuring = Measuring(evaluating.metric, evaluating.quick, evaluating.seed, networks)
     target = evaluating.output

@@ -66,9 +66,12 @@ def lines(lining: Lining = Lining(), budget: Budget = Budget()) -> int:
     excellence the best excellence network of group A, or without references the clean images' score.
     """
     tasks = shared(_checked(lining), lining.shard or launched())
+    tell = (lambda line: None) if lining.quiet else say
+    if not tasks:
+        tell("gir: this shard has no task")
+        return 0
     making = _making(lining, budget)
     stop = Stop(seconds(lining.stop_after))
-    tell = (lambda line: None) if lining.quiet else say
     for count, task in enumerate(tasks, 1):
         if isinstance(task, Task):
             _train(task, making, stop, tell)
@@ -84,7 +87,11 @@ def _checked(lining: Lining) -> tuple[AnyTask, ...]:
         if not getattr(lining, flag):
             raise UsageError(f"--{flag} is needed: photographs to train on, clean images to measure, a folder to keep")
     tasks = chosen(lining.tasks, SUITES["gir110"]())
-    return tuple(task for task in tasks if isinstance(task, Task) or lining.real)
+    if not lining.real:
+        tasks = tuple(task for task in tasks if isinstance(task, Task))
+    if not tasks:
+        raise UsageError("no task is left: real ones need --real")
+    return tasks
 
 
 def _making(lining: Lining, budget: Budget) -> Making:
