@@ -32,7 +32,8 @@ class Row:
     """One picture of one task: its scores before (`model` is "input") or after a model.
 
     `key` names what the row was measured on: a digest of the picture's file and of what was done to it, the
-    model's digest, the seed, and whether only the centre was taken; a row with another key is another measurement.
+    model's digest (and precision, if one was asked for), the seed, and whether only the centre was taken; a row
+    with another key is another measurement.
     `files` tells, by metric, which files those were made of that are networks.
     """
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pictures import encoded, psnr
 
+from gir_cli import records
 from gir_cli.chain import apply, draw, parse
 from gir_cli.errors import UsageError
 from gir_cli.evaluate import Measuring, Row, evaluate, from_lines, group_means, means, to_line
@@ -186,6 +187,17 @@ def test_a_model_takes_neither_the_place_of_the_input_nor_that_of_a_baseline(gir
     assert head[2:] == ["input", "bilateral", str(named), str(plain), f"{plain} 2"]
     with pytest.raises(UsageError, match="'input'"):
         next(evaluate([task("blur-1")], clean, None, {"input": ("d", lambda worse: worse)}))
+
+
+def test_rows_of_another_precision_are_other_rows(gir, clean, weights, tmp_path):
+    run = ["evaluate", "--data", clean, "--tasks", "blur-1", "-m", weights("m"), "-o", tmp_path / "rows.jsonl"]
+    counts = []
+    for more in ((), ("--precision", "bf16"), ("--precision", "fp32"), ("--precision", "auto"), ("--quick",)):
+        assert gir(*run, *more).status == 0
+        counts.append(len((tmp_path / "rows.jsonl").read_text().splitlines()))
+    assert counts == [4, 6, 8, 8, 12]
+    keys = {row.key.split(":")[1] for row in from_lines((tmp_path / "rows.jsonl").read_text().splitlines())}
+    assert records.digest(tmp_path / "m.safetensors")[:16] in keys, "rows of before are still valid"
 
 
 def test_models_and_baselines_are_columns_of_which_the_best_is_bold(clean, monkeypatch):

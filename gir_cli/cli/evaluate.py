@@ -200,8 +200,13 @@ def _models(evaluating: Evaluating, taken: Set[str]) -> dict[str, tuple[str, Any
         numbered = (f"{name} {number}" for number in itertools.count(2))
         possible = itertools.chain([restorer.name or name, name], numbered)
         key = next(text for text in possible if text not in taken and text not in found)
-        found[key] = (restorer.digest, restorer)
+        found[key] = (_way_digest(restorer.digest, evaluating.precision), restorer)
     return found
+
+
+def _way_digest(digest: str, precision: str) -> str:
+    """Return a digest of a model in the precision that was asked for; of the model alone, as ever, if none was."""
+    return digest if precision == "auto" else hashlib.sha256(f"{digest} {precision}".encode()).hexdigest()
 
 
 def _baselines(evaluating: Evaluating) -> dict[str, tuple[str, Any]]:
