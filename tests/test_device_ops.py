@@ -110,6 +110,13 @@ def test_filters_make_the_pixels_of_their_operators(text):
     np.testing.assert_allclose(on_device(PHOTOS, [chain] * 2), one_by_one(PHOTOS, [chain] * 2), atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [1, SIDE])
+def test_haze_beyond_the_end_of_its_ramp_has_the_pixels_of_its_operator(side):
+    small = [np.ascontiguousarray(picture[:side, :side]) for picture in PHOTOS]
+    chains = [[OPERATORS["haze"](1.2, top=1)], [OPERATORS["haze"](1.2, top=0.5, span=0.8)]]
+    np.testing.assert_allclose(on_device(small, chains), one_by_one(small, chains), atol=1e-5)
+
+
 @pytest.mark.parametrize("filter_", ["bicubic", "bilinear", "box", "nearest", "area"])
 def test_down_makes_the_pixels_of_its_operator_with_every_filter(filter_):
     chains = [[OPERATORS["down"](factor, filter_, filter_)] for factor in (1.6, 3)]

@@ -67,6 +67,23 @@ def test_haze_is_thickest_at_the_top_and_nearly_none_at_the_bottom():
     assert veil[:20].mean() > veil[110:130].mean() > veil[-20:].mean() - 0.05
 
 
+@pytest.mark.parametrize("top", [0.4, 0.8, 1.0])
+def test_haze_stays_near_beyond_the_end_of_its_ramp(top):
+    span = 0.999  # of which depths are not divided by their own maximum
+    depth = -np.log1p(-OPERATORS["haze"](1, 1, top=top, span=span)(BLACK, stream(7)))
+    smooth = -np.log1p(-OPERATORS["haze"](1, 1, top=1, span=0)(BLACK, stream(7)))
+    ramp = (depth - smooth)[:, 0, 0]
+    assert np.diff(ramp).max() < 1e-5
+    np.testing.assert_allclose(ramp[-1], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_haze_without_any_depth_is_none(size):
+    pixels = np.full((*size, 3), 0.4, dtype=np.float32)
+    assert np.isfinite(OPERATORS["haze"](1, top=1)(pixels, stream(1))).all()
+    np.testing.assert_array_equal(OPERATORS["haze"](1, top=1)(pixels[:1, :1], stream(1)), pixels[:1, :1])
+
+
 def test_haze_of_endless_density_is_the_airlight():
     worse = OPERATORS["haze"](20, 0.8)(GRAY, stream(8))
     np.testing.assert_allclose(worse[:60], 0.8, atol=0.01)

@@ -65,5 +65,5 @@ class HazeByDepth:
         field = field - field.amin((-2, -1), keepdim=True)
         field = field / field.amax((-2, -1), keepdim=True).clamp(min=1e-6)
         rows = torch.arange(height, device=field.device)[:, None] / height
-        depth = 0.8 * (1 - self.top - self.span * rows) ** 2 + 0.2 * field
-        return depth / torch.where(self.span == 1, depth.amax((-2, -1), keepdim=True), 0.9)
+        depth = 0.8 * (1 - self.top - self.span * rows).clamp(min=0) ** 2 + 0.2 * field
+        return depth / torch.where(self.span == 1, depth.amax((-2, -1), keepdim=True).clamp(min=1e-6), 0.9)

@@ -106,6 +106,7 @@ class Haze(Checked):
         if self.depth is not None:
             return resized(depth_map(self.depth)[..., None], width, height, "bilinear")[..., 0]
         down = self.top + self.span * np.arange(height, dtype=np.float32) / height
-        depth = 0.8 * (1 - down[:, None]) ** 2 + 0.2 * fractal(rng, height, width)
+        # Beyond the end of the ramp it stays near, and may be nothing but 0.
+        depth = 0.8 * (1 - np.minimum(down, 1)[:, None]) ** 2 + 0.2 * fractal(rng, height, width)
         # A crop doesn't hold the whole scene's maximum; 0.9 is about what whole scenes have.
-        return depth / (depth.max() if self.span == 1 else np.float32(0.9))
+        return depth / (max(depth.max(), 1e-6) if self.span == 1 else np.float32(0.9))
