@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gir_cli.color import to_linear, to_srgb
+from gir_cli.errors import InputError
 from gir_cli.ops import OPERATORS
 from gir_cli.rng import quick_stream, stream
 
@@ -50,6 +51,15 @@ def test_shot_noise_of_peak_150_has_variance_x_over_150(rng_of, value):
     worse = OPERATORS["shot"](150)(flat, rng_of("shot"))
     assert worse.mean() == pytest.approx(value, rel=0.005)
     assert worse.var() == pytest.approx(value / 150, rel=0.02)
+
+
+@STREAMS
+def test_shot_noise_takes_any_number_of_photons_and_nothing_else(rng_of):
+    huge = np.array([[[1e17, 3e38, np.inf]]], dtype=np.float32)
+    worse = OPERATORS["shot"](1e6)(huge, rng_of("shot"))
+    np.testing.assert_allclose(worse, 1e12, rtol=1e-6)
+    with pytest.raises(InputError, match="not a number"):
+        OPERATORS["shot"](150)(np.full_like(huge, np.nan), rng_of("shot"))
 
 
 def test_speckle_grows_with_the_value():

@@ -8,9 +8,12 @@ from typing import Annotated, ClassVar, Literal
 import cv2
 import numpy as np
 
+from gir_cli.errors import InputError
 from gir_cli.ops import OPERATORS
 from gir_cli.params import Checked, Param
 from gir_cli.rng import Rng, normal, uniform
+
+MOST = np.float32(1e18)  # photons; numpy's Poisson numbers end at 9e18
 
 
 def sensor_noise(light: np.ndarray, shot: float, read: float, rng: Rng) -> np.ndarray:
@@ -49,7 +52,7 @@ class GaussianNoise(Checked):
 class ShotNoise(Checked):
     """Replace each value x by Poisson(x · peak) / peak, on sRGB values; the variance is x / peak.
 
-    Negative values count as 0.
+    Negative values count as 0, and more than MOST photons as so many. Raises InputError if a value is NaN.
     """
 
     stage: ClassVar[str] = "sensor"
@@ -59,8 +62,10 @@ class ShotNoise(Checked):
     peak: Annotated[float, Param("photons at white; fewer are noisier", 1, 1e6, "photons")] = 150.0
 
     def __call__(self, pixels: np.ndarray, rng: Rng) -> np.ndarray:
-        photons = np.maximum(pixels, 0) * np.float32(self.peak)
-        return rng.poisson(photons).astype(np.float32) / np.float32(self.peak)
+        peak = np.float32(self.peak)
+        if np.isnan(pixels).any():
+            raise InputError("shot: a pixel that is not a number holds no photons")
+        return rng.poisson(pixels.clip(0, MOST / peak) * peak).astype(np.float32) / peak
 
 
 @OPERATORS.add("speckle")
