@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gir_cli.errors import UsageError, nearest
@@ -93,7 +94,8 @@ class Field:
         kind = "a whole number" if self.type is int else "a number"
         if isinstance(value, int) and value.bit_length() > MOST_BITS:
             raise self._refused(owner, "…", f"is out of range ({self.param.range or 'far too large'})")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        real = isinstance(value, Real) and not isinstance(value, bool)  # numbers of numpy are too
+        if not real or not math.isfinite(value):
             raise self._refused(owner, value, f"is not {kind}")
         if self.type is int and value != int(value):
             raise self._refused(owner, value, f"is not {kind}")

@@ -2,6 +2,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import pytest
 
 from gir_cli.errors import UsageError
@@ -44,6 +45,11 @@ def test_values_come_in_the_declared_type():
     assert isinstance(lamp.bulbs, int)
 
 
+def test_numbers_of_numpy_are_numbers():
+    lamp = Lamp(watts=np.float32(0.5), bulbs=np.int64(3))
+    assert (lamp, type(lamp.watts), type(lamp.bulbs)) == (Lamp(0.5, 3), float, int)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -52,6 +58,8 @@ def test_values_come_in_the_declared_type():
         ({"watts": math.inf}, "lamp: watts=inf is not a number"),
         ({"watts": "60"}, "lamp: watts=60 is not a number"),
         ({"watts": True}, "lamp: watts=True is not a number"),
+        ({"watts": np.True_}, "lamp: watts=True is not a number"),
+        ({"watts": np.float32("nan")}, "lamp: watts=nan is not a number"),
         ({"watts": None}, "lamp: watts=None is not a number"),
         ({"bulbs": 1.5}, "lamp: bulbs=1.5 is not a whole number"),
         ({"bulbs": 0}, "lamp: bulbs=0 is out of range (at least 1)"),
