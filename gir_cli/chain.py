@@ -35,6 +35,7 @@ from gir_cli.rng import Rng, below
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 SHAPES = ("even", "weak", "log", "inverse")
+LEAST = 1e-300  # what is less overflows as a divisor, and counts as 0
 INTERVAL = re.compile(rf"({NUMBER})\.\.({NUMBER})(?:@(\w+))?")
 
 
@@ -154,7 +155,7 @@ def _value(text: str, parameter: Field, owner: str) -> Any:
     shape = interval.group(3) or "even"
     if shape not in SHAPES:
         raise UsageError(f"{owner}: {parameter.name}={text}: '@{shape}' is none of @{', @'.join(SHAPES)}")
-    if shape in ("log", "inverse") and min(first, last) <= 0:
+    if shape in ("log", "inverse") and min(first, last) < LEAST:
         raise UsageError(f"{owner}: {parameter.name}={text}: both ends of a @{shape} interval must be above 0")
     return Interval(first, last, shape)
 

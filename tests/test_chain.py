@@ -109,6 +109,10 @@ def test_a_bare_name_has_its_defaults():
         ("blur:sigma=1..2..3", "blur: sigma=1..2..3 is not a number"),
         ("blur:sigma=1..2@week", "blur: sigma=1..2@week: '@week' is none of @even, @weak, @log, @inverse"),
         ("blur:sigma=0..2@log", "blur: sigma=0..2@log: both ends of a @log interval must be above 0"),
+        (
+            "camera:5e-324..1@inverse",
+            "camera: shot=5e-324..1@inverse: both ends of a @inverse interval must be above 0",
+        ),
         ("blur:sigma=nan", "blur: sigma=nan is not a number"),
         ("blur,noise", "no operator is called 'blur,noise'; did you mean 'noise'?"),
     ],
