@@ -61,7 +61,7 @@ def resized(pixels: np.ndarray, width: int, height: int, kernel: str = "bicubic"
     """Return `pixels` (H, W, C) at another size.
 
     `bicubic`, `bilinear` and `box` are antialiased when shrinking, as in MATLAB and Pillow;
-    `nearest` takes one pixel; `area` is OpenCV's pixel-area mean, bilinear when enlarging.
+    `nearest` takes one pixel; `area` is OpenCV's mean of what a pixel covers, also when enlarging: blocks.
     """
     if kernel == "nearest":
         return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).reshape(height, width, -1)

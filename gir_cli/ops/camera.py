@@ -22,9 +22,11 @@ SHARE = np.array([1, 0.5, 1], dtype=np.float32)
 
 
 def mosaicked(noise: np.ndarray) -> np.ndarray:
-    """Return `noise` (H, W, 3), H, W ≥ 2, kept at the sites of an RGGB filter array and interpolated bilinearly.
+    """Return `noise` (H, W, 3), H, W ≥ 2, taken at the sites of an RGGB filter array and spread by a tent.
 
-    Borders are reflected without repeating the edge, which keeps the pattern going.
+    Red and blue are kept at their sites and bilinear between them. Green is the mean of four sites between its
+    own, and at them half itself, half the mean of its four diagonal neighbours. Borders are reflected without
+    repeating the edge, which keeps the pattern going.
     """
     sites = np.zeros_like(noise)
     for channel, row, column in SITES:
@@ -37,9 +39,10 @@ def mosaicked(noise: np.ndarray) -> np.ndarray:
 class Camera(Checked):
     """Add the noise of a camera: variance shot · y + read in linear light y, coarse from demosaicking.
 
-    Each pixel keeps the noise of the one colour that its RGGB filter lets through; the other two
-    are interpolated between neighbours. The sensor's values end at black and white; the picture
-    itself keeps its detail. Gray pictures, and those one pixel high or wide, get independent noise.
+    Each pixel has the noise of the one colour that its RGGB filter lets through, green's averaged with
+    that of its diagonal neighbours; the other two are interpolated between neighbours. The sensor's
+    values end at black and white; the picture itself keeps its detail. Gray pictures, and those one
+    pixel high or wide, get independent noise.
     """
 
     stage: ClassVar[str] = "sensor"
