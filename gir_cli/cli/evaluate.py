@@ -78,11 +78,8 @@ class Evaluating(Checked):
     quiet: Annotated[bool, Param("no progress bar")] = False
 
 
-#: Options that say nothing of two operands.
-OF_TASKS = (
-    "suite", "data", "real", "tasks", "model", "baseline", "lines", "quick", "seed", "output", "shard", "precision",
-    "html",
-)  # fmt: skip
+#: Options that say nothing of two operands; those that a configuration file may well hold are let pass.
+OF_TASKS = ("tasks", "baseline", "quick", "output", "shard", "html")
 
 
 @spread
