@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -31,6 +32,19 @@ def tiff(values, **options):
     stream = io.BytesIO()
     tifffile.imwrite(stream, values, **options)
     return stream.getvalue()
+
+
+def lzw_tiff(values, **options):
+    """A TIFF of one strip as tifffile writes it, but in LZW of literals alone (TIFF 6.0, section 13)."""
+    raw = values.tobytes()
+    codes = [code for at in range(0, len(raw), 200) for code in (256, *raw[at : at + 200])] + [257]
+    text = "".join(f"{code:09b}" for code in codes)
+    strip = int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+    options |= {"shape": values.shape, "dtype": values.dtype, "rowsperstrip": len(values), "metadata": None}
+    blob = bytearray(tiff(iter([strip]), compression="zlib", **options))
+    at = blob.index(struct.pack("<HHI", 259, 3, 1))
+    blob[at + 8] = 5
+    return bytes(blob)
 
 
 def eight_bits(image):
@@ -253,6 +267,34 @@ class TestTiff:
             for image, page in zip(decode_all(blob), pages, strict=True):
                 np.testing.assert_array_equal(eight_bits(image), np.asarray(page.convert("RGB")))
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    @pytest.mark.parametrize("alpha", ["unspecified", "unassalpha", "assocalpha"])
+    def test_alpha_in_lzw_is_that_of_the_same_file_without(self, photo, dtype, alpha):
+        opacity = np.full(photo.shape[:2], 100)
+        opacity[:9] = 0
+        values = np.dstack([photo * (100 / 255) if alpha == "assocalpha" else photo, opacity])
+        values = np.rint(values * (1 if dtype == np.uint8 else 257)).astype(dtype)
+        options = {"photometric": "rgb", "extrasamples": [alpha]}
+        found, expected = decode(lzw_tiff(values, **options)), decode(tiff(values, **options))
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+        np.testing.assert_array_equal(found.alpha, expected.alpha)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_white_is_zero_in_lzw_too(self, photo, dtype):
+        values = photo[:, :, 0].astype(dtype)
+        values = values / np.float32(255) if dtype == np.float32 else values
+        found, expected = (decode(make(values, photometric="miniswhite")) for make in (lzw_tiff, tiff))
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+    def test_gray_with_alpha_in_lzw_is_read_right_or_refused(self, photo):
+        options = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+        values = photo[:, :, :2].copy()
+        if find_spec("imagecodecs"):
+            np.testing.assert_array_equal(rgba(decode(lzw_tiff(values, **options)))[:, :, (0, 3)], values)
+        else:
+            with pytest.raises(InputError, match="2 channels in LZW needs the Python package imagecodecs"):
+                decode(lzw_tiff(values, **options))
+
     def test_planes_of_lzw_without_imagecodecs_are_refused(self, photo, monkeypatch):
         blob = tiff(np.moveaxis(photo, 2, 0), photometric="rgb", planarconfig="separate")
         monkeypatch.setattr(tifffile.tifffile.TiffPage, "asarray", _without_lzw)
@@ -276,6 +318,11 @@ class TestTiff:
         image = decode(tiff(255 - photo[:, :, 0], photometric="miniswhite"))
         np.testing.assert_array_equal(eight_bits(image)[:, :, 2], photo[:, :, 0])
         assert image.gray
+
+    def test_white_is_zero_but_transparency_is_not(self, photo):
+        options = {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+        image = decode(tiff(photo[:, :, :2].copy(), **options))
+        np.testing.assert_array_equal(rgba(image)[:, :, (0, 3)], np.dstack([255 - photo[:, :, 0], photo[:, :, 1]]))
 
     def test_one_bit(self, photo):
         image = decode(saved(PIL.fromarray(photo[:, :, 0] > 99), "TIFF"))

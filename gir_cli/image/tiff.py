@@ -27,6 +27,7 @@ _JPEGS = (6, 7)  # their decoder returns RGB
 _DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
 _ACROSS, _DOWN, _UNIT = 282, 283, 296
+_EXTRA = 338
 _UNITS = {2: INCHES, 3: 100.0}  # of the resolution, to the metre
 _ASSOCIATED = 1
 _BUFFER = 1 << 24  # bytes of strips that are unpacked or packed in one go
@@ -93,15 +94,32 @@ def _page(page: tifffile.TiffPage, data: bytes) -> Samples:
 def _by_opencv(page: tifffile.TiffPage, data: bytes) -> tuple[np.ndarray, float]:
     """Return samples and white of a page whose compression tifffile cannot undo by itself.
 
-    Not of separate planes: those OpenCV turns to garbage without an error.
+    Not of what OpenCV turns to something else without an error: separate planes to garbage, gray with alpha to gray.
     """
     compression = getattr(page.compression, "name", page.compression)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         raise InputError(f"a TIFF of {compression} planes needs the Python package imagecodecs")
-    values = opencv.unpack_page(data, page.index)
+    values = opencv.unpack_page(_with_plain_alpha(page, data), page.index)
     if values is None or values.shape[:2] not in (page.shape[:2], page.shape[1::-1]):
         raise InputError(f"truncated or damaged TIFF, or its compression {compression} needs imagecodecs")
-    return values, white_of(values)
+    if page.photometric == 3:
+        return values, white_of(values)
+    if values.shape[2] != page.samplesperpixel:
+        raise InputError(
+            f"a TIFF of {page.samplesperpixel} channels in {compression} needs the Python package imagecodecs"
+        )
+    white = white_of(values)
+    if page.photometric == 0 and values.dtype != np.uint8:  # 8 bits libtiff has turned itself
+        values = _negative(values, white)
+    return _freed(values, white, page), white
+
+
+def _with_plain_alpha(page: tifffile.TiffPage, data: bytes) -> bytes:
+    """Return the file with alpha called a channel of no meaning: libtiff would multiply it into the colours."""
+    tag = page.tags.get(_EXTRA)
+    if tag is None:
+        return data
+    return data[: tag.valueoffset] + bytes(tag.valuebytecount) + data[tag.valueoffset + tag.valuebytecount :]
 
 
 def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
@@ -152,10 +170,20 @@ def _plain_type(values: np.ndarray, page: tifffile.TiffPage) -> tuple[np.ndarray
         white = float((1 << min(page.bitspersample, 16)) - 1)
         values = np.ascontiguousarray(values, dtype=np.uint8 if white < 256 else np.uint16)
     if page.photometric == 0:
-        values = (values.dtype.type(white) - values).astype(values.dtype)
-    if page.extrasamples and page.extrasamples[0] == _ASSOCIATED and values.shape[2] in (2, 4):
-        values = _unassociated(values, white)
-    return values, white
+        values = _negative(values, white)
+    return _freed(values, white, page), white
+
+
+def _negative(values: np.ndarray, white: float) -> np.ndarray:
+    """Return gray samples turned from black-is-`white` to black-is-0; alpha stays."""
+    turned = (values.dtype.type(white) - values[:, :, :1]).astype(values.dtype)
+    return np.concatenate([turned, values[:, :, 1:]], axis=2)
+
+
+def _freed(values: np.ndarray, white: float, page: tifffile.TiffPage) -> np.ndarray:
+    """Return `values` with the colours freed of their alpha, where the page says that they hold it."""
+    associated = page.extrasamples and page.extrasamples[0] == _ASSOCIATED and values.shape[2] in (2, 4)
+    return _unassociated(values, white) if associated else values
 
 
 def _unassociated(values: np.ndarray, white: float) -> np.ndarray:
