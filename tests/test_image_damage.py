@@ -73,6 +73,17 @@ def test_a_cut_file_is_never_half_a_picture(name):
                 decode(blob[: int(share * len(blob))])
 
 
+@pytest.mark.parametrize("cut", [1, 2, 5, 20, 50])
+@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_lzw"])
+def test_a_tiff_that_lacks_the_values_of_its_tags_is_no_other_picture(compression, cut):
+    picture = pytest.importorskip("PIL.Image").fromarray(np.full((64, 80, 3), 99, np.uint8))
+    stream = io.BytesIO()
+    picture.save(stream, "TIFF", compression=compression)
+    for read in (read_header, decode):
+        with pytest.raises(InputError, match="damaged TIFF"):
+            read(stream.getvalue()[:-cut])
+
+
 @pytest.mark.parametrize(
     ("blob", "name"),
     [

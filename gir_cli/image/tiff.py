@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _ACROSS, _DOWN, _UNIT = 282, 283, 296
 _EXTRA = 338
 _UNITS = {2: INCHES, 3: 100.0}  # of the resolution, to the metre
 _ASSOCIATED = 1
+# bits, strips, palette, tiles, the samples' type, profile: without them it would be another picture
+_NEEDED = {258, 273, 279, 320, 324, 325, 339, _ICC}
 _BUFFER = 1 << 24  # bytes of strips that are unpacked or packed in one go
 
 
@@ -49,15 +52,25 @@ def _opened(data: bytes) -> Iterator[list]:
 def header(data: bytes) -> Header:
     """Read the first page's tags."""
     with _opened(data) as pages:
-        return _header(pages[0], len(pages))
+        return _header(pages[0], len(pages), data)
 
 
-def _header(page: tifffile.TiffPage, count: int) -> Header:
+def _header(page: tifffile.TiffPage, count: int, data: bytes) -> Header:
+    if _NEEDED & _listed(page, data) - {tag.code for tag in page.tags}:
+        raise InputError("truncated or damaged TIFF (values of its tags are missing)")
     numbers = (page.imagewidth, page.imagelength, page.samplesperpixel, page.bitspersample)
     width, height, channels, bits = (int(number) for number in numbers)  # a damaged tag may be a tuple
     kind = page.dtype.kind if page.dtype else ""
     depth = "float" if kind == "f" else "8" if bits <= 8 else "16"
     return Header("tiff", width, height, channels, bits, depth, count)
+
+
+def _listed(page: tifffile.TiffPage, data: bytes) -> set[int]:
+    """Return the tags in the page's directory; tifffile leaves out those whose values lie beyond the file's end."""
+    form = page.parent.tiff
+    (count,) = struct.unpack_from(form.tagnoformat, data, page.offset)
+    start = page.offset + form.tagnosize
+    return {struct.unpack_from(form.byteorder + "H", data, start + at * form.tagsize)[0] for at in range(count)}
 
 
 def read(data: bytes, header: Header) -> Samples:
@@ -72,7 +85,7 @@ def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
     """Decode every page."""
     with _opened(data) as pages:
         for number, page in enumerate(pages):
-            found = _header(page, len(pages))
+            found = _header(page, len(pages), data)
             if found.width * found.height > max_pixels:
                 raise InputError(f"page {number + 1} has more than {max_pixels} pixels")
             yield _page(page, data)
