@@ -10,6 +10,7 @@ import pytest
 
 from gir_cli.errors import InputError
 from gir_cli.image import FORMATS, Saving, decode, decode_all, encode, read_header
+from gir_cli.image.metadata import Metadata, orientation, oriented
 from gir_cli.image.png import assembled
 
 PIL = pytest.importorskip("PIL.Image")
@@ -426,6 +427,45 @@ def test_orientation_is_applied_once_and_set_to_1(photo, name, orientation):
     assert (tags.get(0x112, 1), tags[0x10F]) == (1, "maker")
     stored = decode(blob, orient=False)
     assert_looks_like(stored, photo)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+@pytest.mark.parametrize("source", ["PNG", "JPEG", "TIFF", "LZW", "AVIF"])
+@pytest.mark.parametrize("target", ["png", "jpeg", "tiff", "avif", "webp"])
+def test_a_picture_left_unturned_still_says_how_to_turn_it(photo, source, target, orientation):
+    exif = PIL.Exif()
+    exif[0x112] = orientation
+    options = {"LZW": {"compression": "tiff_lzw"}, "JPEG": {"quality": 98, "subsampling": 0}}.get(source, {})
+    if source == "AVIF":
+        options = {"quality": 100, "subsampling": "4:4:4"}
+    blob = saved(PIL.fromarray(photo), "TIFF" if source == "LZW" else source, exif=exif, **options)
+    image = decode(blob, orient=False)
+    assert_looks_like(image, photo)
+    written = encode(image, target, Saving(quality=98)).data
+    assert_looks_like(decode(written, orient=False), photo)
+    assert_looks_like(decode(written), upright(photo, orientation))
+
+
+def test_every_page_left_unturned_still_says_how_to_turn_it(photo):
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        for orientation in (6, 1, 8):
+            tag = (0x112, 3, 1, orientation, True)
+            file.write(photo, photometric="rgb", extratags=[tag], metadata=None)
+    pages = decode_all(encode(decode_all(stream.getvalue(), orient=False), "tiff").data)
+    for page, orientation in zip(pages, (6, 1, 8), strict=True):
+        np.testing.assert_array_equal(eight_bits(page), upright(photo, orientation))
+
+
+def test_an_orientation_is_added_to_an_exif_block_that_has_none(photo):
+    exif = PIL.Exif()
+    exif[0x10F] = "maker"
+    exif.get_ifd(0x8769)[0x9003] = "2001:02:03 04:05:06"
+    metadata = Metadata(exif=exif.tobytes()[6:])
+    assert orientation(metadata.exif) == 1
+    found = PIL.Exif()
+    found.load(oriented(metadata, 6).exif)
+    assert (found[0x112], found[0x10F], found.get_ifd(0x8769)[0x9003]) == (6, "maker", "2001:02:03 04:05:06")
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "avif"])

@@ -8,7 +8,7 @@ from gir_cli.errors import InputError
 from gir_cli.image.formats import recognise
 from gir_cli.image.header import MAX_PIXELS, Header, codec, damage_is_said, read_header
 from gir_cli.image.levels import Levels, as_float
-from gir_cli.image.metadata import upright
+from gir_cli.image.metadata import oriented, upright
 from gir_cli.image.picture import Image
 from gir_cli.image.samples import Samples
 
@@ -28,7 +28,8 @@ _TURNS = {
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, orient: bool = True) -> Image:
     """Return the picture in `data`, recognised by its content; of several frames or pages the first.
 
-    `orient` turns it upright and sets its orientation tags to 1. Raises InputError with the reason
+    `orient` turns it upright and sets its orientation tags to 1; without it EXIF tells how it is to be
+    turned, whatever told so in the file. Raises InputError with the reason
     alone: no image, damaged, truncated, larger than `max_pixels`, of an unsupported kind, or holding
     NaN or infinity.
     """
@@ -52,6 +53,8 @@ def _image(samples: Samples, header: Header, orient: bool) -> Image:
     metadata, values = samples.metadata, samples.values
     if orient:
         metadata, values = upright(metadata, samples.turned), turned(values, samples.turned)
+    else:
+        metadata = oriented(metadata, samples.turned)
     gray, alpha = values.shape[2] < 3, None
     if values.shape[2] in (2, 4):
         alpha = np.ascontiguousarray(_floats(values[:, :, -1], samples.white))

@@ -10,7 +10,10 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _NEXT = 4  # bytes of the offset to the next directory
 _RESOLUTION, _UNIT = {282, 283, 296}, 296
-_DESCRIPTIVE = {270, 271, 272, 305, 306, 315, 33432}  # description, make, model, software, date, artist, copyright
+_ORIENTATION = 274
+# description, make, model, orientation, software, date, artist, copyright
+_DESCRIPTIVE = {270, 271, 272, _ORIENTATION, 305, 306, 315, 33432}
+_EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"  # a block that says nothing
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def exif_of(tiff: bytes) -> bytes | None:
     except struct.error:
         return None
     above = _description(whole)
-    if not above and not below:
+    if not above.keys() - {_ORIENTATION} and not below:
         return None
     order = order_of(tiff)
     body, start = _tree(above, below, 8, order)
@@ -77,6 +80,22 @@ def with_exif(tiff: bytes, exif: bytes) -> bytes:
     padding = b"\0" * (len(tiff) % 2)
     body, start = _tree(above, _below(exif, extra), len(tiff) + len(padding), order, following)
     return b"".join((tiff[:4], struct.pack(order + "I", start), memoryview(tiff)[8:], padding, body))
+
+
+def with_orientation(exif: bytes | None, value: int) -> bytes:
+    """Return an EXIF block that tells orientation `value`, 1 to 8; a damaged one is made anew.
+
+    A new first directory goes to the end of the block, without a thumbnail; the old one stays behind unused.
+    """
+    try:
+        above = first(exif) if exif else {}
+    except struct.error:
+        above = {}
+    old = exif if exif and above else _EMPTY
+    old += b"\0" * (len(old) % 2)
+    order = order_of(old)
+    above |= {_ORIENTATION: Entry(3, 1, struct.pack(order + "H", value))}
+    return old[:4] + struct.pack(order + "I", len(old)) + old[8:] + _packed(above, len(old), order)
 
 
 def _description(above: Directory) -> Directory:

@@ -7,6 +7,8 @@ import re
 import struct
 from dataclasses import dataclass, replace
 
+from gir_cli.image import ifd
+
 NAMESPACE = "https://gir.invalid/record/1.0/"
 INCHES = 1 / 0.0254  # to the metre
 _EXIF_ORIENTATION = 0x0112
@@ -77,16 +79,30 @@ def orientation(exif: bytes | None) -> int:
 def upright(metadata: Metadata, turned: int) -> Metadata:
     """Return `metadata` of a picture that was `turned`, with every orientation it tells set to 1, in place."""
     exif, xmp = metadata.exif, metadata.xmp
-    found = _orientation_at(exif) if exif else None
-    if exif and found:
-        order, offset = found
-        exif = exif[:offset] + struct.pack(order + "H", 1) + exif[offset + 2 :]
+    if exif and _orientation_at(exif):
+        exif = _with_orientation(exif, 1)
     if xmp:
         xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     density = metadata.density
     if density and turned > 4:  # lines have become columns
         density = density[::-1]
     return replace(metadata, exif=exif, xmp=xmp, density=density)
+
+
+def oriented(metadata: Metadata, turned: int) -> Metadata:
+    """Return `metadata` of a picture that is still to be `turned`, with EXIF that says so."""
+    exif = metadata.exif
+    if orientation(exif) == turned:
+        return metadata
+    return replace(metadata, exif=_with_orientation(exif, turned))
+
+
+def _with_orientation(exif: bytes | None, value: int) -> bytes:
+    found = _orientation_at(exif) if exif else None
+    if not exif or not found:
+        return ifd.with_orientation(exif, value)
+    order, offset = found
+    return exif[:offset] + struct.pack(order + "H", value) + exif[offset + 2 :]
 
 
 def without_thumbnail(exif: bytes) -> bytes:

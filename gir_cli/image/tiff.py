@@ -17,7 +17,7 @@ import tifffile
 from gir_cli.errors import InputError
 from gir_cli.image import ifd, opencv
 from gir_cli.image.header import Header
-from gir_cli.image.metadata import INCHES, Metadata, density_of, packet, without_record
+from gir_cli.image.metadata import INCHES, Metadata, density_of, orientation, packet, without_record
 from gir_cli.image.samples import Options, Samples, white_of
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print what it also raises, or mends
@@ -94,13 +94,13 @@ def read_pages(data: bytes, max_pixels: int) -> Iterator[Samples]:
 def _page(page: tifffile.TiffPage, data: bytes) -> Samples:
     _refuse_the_unknown(page)
     _refuse_a_bomb(page, data)
-    turned = page.tags.valueof(_ORIENTATION, 1)
     try:
         values, white = _plain_type(_interleaved(page.asarray(buffersize=_BUFFER), page), page)
     except (ValueError, ImportError) as error:
         if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
             raise
-        values, white, turned = *_by_opencv(page, data), 1  # OpenCV turns it upright unasked
+        values, white = _by_opencv(page, data)
+    turned = page.tags.valueof(_ORIENTATION, 1)
     return Samples(values, white, _metadata(page, data), turned if 1 <= turned <= 8 else 1)
 
 
@@ -112,8 +112,8 @@ def _by_opencv(page: tifffile.TiffPage, data: bytes) -> tuple[np.ndarray, float]
     compression = getattr(page.compression, "name", page.compression)
     if page.planarconfig == 2 and page.samplesperpixel > 1:
         raise InputError(f"a TIFF of {compression} planes needs the Python package imagecodecs")
-    values = opencv.unpack_page(_with_plain_alpha(page, data), page.index)
-    if values is None or values.shape[:2] not in (page.shape[:2], page.shape[1::-1]):
+    values = opencv.unpack_page(_without_what_misleads(page, data), page.index)
+    if values is None or values.shape[:2] != page.shape[:2]:
         raise InputError(f"truncated or damaged TIFF, or its compression {compression} needs imagecodecs")
     if page.photometric == 3:
         return values, white_of(values)
@@ -127,12 +127,17 @@ def _by_opencv(page: tifffile.TiffPage, data: bytes) -> tuple[np.ndarray, float]
     return _freed(values, white, page), white
 
 
-def _with_plain_alpha(page: tifffile.TiffPage, data: bytes) -> bytes:
-    """Return the file with alpha called a channel of no meaning: libtiff would multiply it into the colours."""
-    tag = page.tags.get(_EXTRA)
-    if tag is None:
-        return data
-    return data[: tag.valueoffset] + bytes(tag.valuebytecount) + data[tag.valueoffset + tag.valuebytecount :]
+def _without_what_misleads(page: tifffile.TiffPage, data: bytes) -> bytes:
+    """Return the file with alpha called a channel of no meaning and the picture upright.
+
+    Else libtiff would multiply alpha into the colours, and OpenCV turn the picture, unasked.
+    """
+    order = "little" if page.parent.byteorder == "<" else "big"
+    for code, value in ((_EXTRA, 0), (_ORIENTATION, 1)):
+        if tag := page.tags.get(code):
+            length = tag.valuebytecount
+            data = data[: tag.valueoffset] + value.to_bytes(length, order) + data[tag.valueoffset + length :]
+    return data
 
 
 def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
@@ -250,7 +255,9 @@ def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options)
     channels = values.shape[2]
     level = 6 if options.compress is None else options.compress
     metadata = options.metadata
-    xmp = packet(metadata)
+    xmp, turned = packet(metadata), orientation(metadata.exif)
+    extra = [(_ORIENTATION, 3, 1, turned, True)] if turned > 1 else []
+    extra += [(_XMP, 1, len(xmp), xmp, True)] if xmp else []
     file.write(
         values[:, :, 0] if channels == 1 else values,
         photometric="minisblack" if channels < 3 else "rgb",
@@ -262,7 +269,7 @@ def _write_page(file: tifffile.TiffWriter, values: np.ndarray, options: Options)
         iccprofile=metadata.icc,
         resolution=[pixels / INCHES for pixels in metadata.density] if metadata.density else None,
         resolutionunit=2 if metadata.density else None,
-        extratags=[(_XMP, 1, len(xmp), xmp, True)] if xmp else (),
+        extratags=extra,
         software=False,
         metadata=None,
         buffersize=_BUFFER,
