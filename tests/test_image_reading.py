@@ -585,6 +585,18 @@ def test_the_density_turns_with_the_picture_and_is_stripped_with_the_rest(photo)
     assert "dpi" not in bare.info
 
 
+@pytest.mark.parametrize("source", ["JPEG", "TIFF", "PNG"])
+@pytest.mark.parametrize("target", ["JPEG", "TIFF", "PNG"])
+def test_the_density_turns_in_every_place_that_tells_it(photo, source, target):
+    exif = PIL.Exif()
+    exif[0x112] = 6
+    exif[282], exif[283], exif[296] = 300.0, 200.0, 2
+    image = decode(saved(PIL.fromarray(photo), source, exif=exif, dpi=(300, 200)))
+    found = PIL.open(io.BytesIO(encode(image, target.lower()).data))
+    assert found.info["dpi"] == pytest.approx((200, 300), abs=0.01)
+    assert (found.getexif()[282], found.getexif()[283]) == (200, 300)
+
+
 def test_a_density_that_cannot_be_is_none(photo):
     data = bytearray(saved(PIL.fromarray(photo), "JPEG", dpi=(300, 300)))
     data[14:18] = bytes(4)

@@ -11,7 +11,8 @@ from gir_cli.image import ifd
 
 NAMESPACE = "https://gir.invalid/record/1.0/"
 INCHES = 1 / 0.0254  # to the metre
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _ACROSS, _DOWN = 0x0112, 0x011A, 0x011B
+_SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))[1-8]")
 _XMP_ENTRY = '<rdf:Description rdf:about="" xmlns:gir="' + NAMESPACE + '"><gir:record>{}</gir:record></rdf:Description>'
 _XMP_RECORD = re.compile(re.escape(_XMP_ENTRY).replace(r"\{\}", "(.*?)").encode(), re.DOTALL)
@@ -51,19 +52,26 @@ def bare_exif(blob: bytes | None) -> bytes | None:
     return blob if blob and blob[:4] in (b"II*\0", b"MM\0*") else None
 
 
-def _orientation_at(exif: bytes) -> tuple[str, int] | None:
-    """Return the byte order and the offset of the orientation's value, or None."""
-    order = "<" if exif[:2] == b"II" else ">"
+def _entries(exif: bytes) -> tuple[str, dict[int, int]]:
+    """Return the byte order, and where each whole entry of the first directory begins, by its tag."""
+    order, found = ifd.order_of(exif), {}
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)
         (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", exif, entry)
-            if tag == _EXIF_ORIENTATION and kind == 3 and entry + 12 <= len(exif):
-                return order, entry + 8
+        for entry in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
+            found.setdefault(struct.unpack_from(order + "H", exif, entry)[0], entry)
     except struct.error:
         pass  # a damaged EXIF block orients nothing
-    return None
+    return order, found
+
+
+def _orientation_at(exif: bytes) -> tuple[str, int] | None:
+    """Return the byte order and the offset of the orientation's value, or None."""
+    order, entries = _entries(exif)
+    entry = entries.get(_EXIF_ORIENTATION)
+    if entry is None or struct.unpack_from(order + "H", exif, entry + 2)[0] != _SHORT:
+        return None
+    return order, entry + 8
 
 
 def orientation(exif: bytes | None) -> int:
@@ -81,10 +89,12 @@ def upright(metadata: Metadata, turned: int) -> Metadata:
     exif, xmp = metadata.exif, metadata.xmp
     if exif and _orientation_at(exif):
         exif = _with_orientation(exif, 1)
+    if exif and turned > 4:  # lines have become columns
+        exif = _with_resolutions_swapped(exif)
     if xmp:
         xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     density = metadata.density
-    if density and turned > 4:  # lines have become columns
+    if density and turned > 4:
         density = density[::-1]
     return replace(metadata, exif=exif, xmp=xmp, density=density)
 
@@ -103,6 +113,16 @@ def _with_orientation(exif: bytes | None, value: int) -> bytes:
         return ifd.with_orientation(exif, value)
     order, offset = found
     return exif[:offset] + struct.pack(order + "H", value) + exif[offset + 2 :]
+
+
+def _with_resolutions_swapped(exif: bytes) -> bytes:
+    _, entries = _entries(exif)
+    if _ACROSS not in entries or _DOWN not in entries:
+        return exif
+    swapped = bytearray(exif)
+    across, down = (slice(entries[tag] + 2, entries[tag] + 12) for tag in (_ACROSS, _DOWN))
+    swapped[across], swapped[down] = exif[down], exif[across]
+    return bytes(swapped)
 
 
 def without_thumbnail(exif: bytes) -> bytes:
