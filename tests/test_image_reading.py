@@ -385,6 +385,12 @@ class TestTiff:
             with pytest.raises(InputError, match="holds NaN or infinite values"):
                 decode(tiff(values, photometric="rgb"))
 
+    def test_floats_too_large_are_called_so(self, photo):
+        values = photo / 255
+        values[3, 4, 1] = 1e300
+        with pytest.raises(InputError, match="too large for 32-bit floats"):
+            decode(tiff(values, photometric="rgb"))
+
     def test_ours_is_read_by_others(self, photo):
         image = decode(saved(PIL.fromarray(photo), "PNG"))
         blob = encode(image, "tiff").data

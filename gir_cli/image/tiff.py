@@ -181,7 +181,7 @@ def _interleaved(values: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
 def _plain_type(values: np.ndarray, page: tifffile.TiffPage) -> tuple[np.ndarray, float]:
     """Return uint8, uint16 or float32 samples and their white; black-is-1 turned, colours freed of their alpha."""
     if values.dtype.kind == "f":
-        values, white = np.ascontiguousarray(values, dtype=np.float32), 1.0
+        values, white = _single(values), 1.0
     elif page.photometric == 3:  # writers scale palettes by 256 or 257; the high byte is right for both
         values, white = (values >> 8).astype(np.uint8), 255.0
     else:
@@ -190,6 +190,15 @@ def _plain_type(values: np.ndarray, page: tifffile.TiffPage) -> tuple[np.ndarray
     if page.photometric == 0:
         values = _negative(values, white)
     return _freed(values, white, page), white
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """Return floats of any size as float32; InputError where one that is finite becomes infinite."""
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(values, dtype=np.float32)
+    if values.dtype.itemsize > 4 and np.isinf(single).sum() > np.isinf(values).sum():
+        raise InputError("holds values too large for 32-bit floats")
+    return single
 
 
 def _negative(values: np.ndarray, white: float) -> np.ndarray:
