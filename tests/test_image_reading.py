@@ -187,6 +187,34 @@ def test_bmp(photo, mode):
     np.testing.assert_array_equal(eight_bits(image), np.asarray(picture.convert("RGB")))
 
 
+def bmp_of_masks(values, length, masks, compression=3):
+    """A BMP of 32 bits whose header of `length` bytes tells, or has behind it, which bytes are R, G, B and A."""
+    pixels = np.zeros((*values.shape[:2], 4), np.uint8)
+    for channel, mask in enumerate(masks):
+        pixels[:, :, (mask.bit_length() - 1) // 8] = values[:, :, channel]
+    height, width, _ = values.shape
+    head = struct.pack("<IiiHHI20x", length, width, height, 1, 32, compression) + struct.pack(f"<{len(masks)}I", *masks)
+    head = head.ljust(length, b"\0")
+    start = 14 + len(head)
+    return b"BM" + struct.pack("<IHHI", start + pixels.size, 0, 0, start) + head + pixels[::-1].tobytes()
+
+
+_RGB, _BGR = (0xFF, 0xFF00, 0xFF0000), (0xFF0000, 0xFF00, 0xFF)
+
+
+@pytest.mark.parametrize("masks", [_RGB, _BGR])
+@pytest.mark.parametrize("length", [40, 52, 56, 108, 124])
+def test_a_bmp_of_masks_is_opaque_unless_alpha_has_one(photo, length, masks):
+    image = decode(bmp_of_masks(photo, length, masks))
+    np.testing.assert_array_equal(eight_bits(image), photo)
+    assert image.alpha is None
+    with_alpha = np.dstack([photo, photo[:, :, 1]])
+    blob = bmp_of_masks(with_alpha, length, (*masks, 0xFF000000), 6 if length < 56 else 3)
+    if length != 52:  # which has room for three
+        np.testing.assert_array_equal(rgba(decode(blob)), with_alpha)
+        assert read_header(blob).channels == 4
+
+
 class TestAvif:
     def test_gray_colour_and_alpha(self, photo):
         for values in (photo[:, :, 0], photo, np.dstack([photo, photo[:, :, :1]])):
