@@ -1,6 +1,7 @@
 """Damaged, hostile and empty files end in one InputError: no crash, no other exception, no hang."""
 
 import io
+import lzma
 import struct
 import time
 import zlib
@@ -162,19 +163,50 @@ def test_a_jpeg_of_endless_scans_is_refused():
         decode(blob[:-2] + 600 * scan + b"\xff\xd9")
 
 
-def test_a_deflated_tiff_bomb_without_imagecodecs(monkeypatch):
+def replaced(blob, tag, value):
+    """A little-endian TIFF with one of its tags' values, a LONG's, changed."""
+    blob = bytearray(blob)
+    at = blob.index(struct.pack("<H", tag), 8)
+    blob[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
+    return bytes(blob)
+
+
+PACKERS = {
+    8: lambda raw: zlib.compress(raw, 9),
+    32773: lambda raw: b"\x81\0" * (len(raw) // 128),
+    34925: lambda raw: lzma.compress(raw),
+}
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_a_tiff_bomb_without_imagecodecs(monkeypatch, compression):
     tiff = pytest.importorskip("gir_cli.image.tiff")
     monkeypatch.setattr(tiff, "find_spec", lambda name: None)
     stream = io.BytesIO()
     tiff.tifffile.imwrite(stream, np.zeros((64, 64), np.uint8), compression="zlib", metadata=None)
-    blob = bytearray(stream.getvalue())
-    assert decode(bytes(blob)).width == 64
-    bomb = zlib.compress(bytes(1 << 26), 9)
-    for tag, value in ((273, len(blob)), (279, len(bomb))):
-        at = blob.index(struct.pack("<H", tag))
-        blob[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
-    with pytest.raises(InputError, match="inflates to more than its size"):
-        decode(bytes(blob) + bomb)
+    blob = replaced(stream.getvalue(), 259, compression)
+    for size, message in ((1 << 12, None), (1 << 24, "inflates to more than its size")):
+        strip = PACKERS[compression](bytes(size))
+        whole = replaced(replaced(blob, 273, len(blob)), 279, len(strip)) + strip
+        if message is None:
+            assert not decode(whole).pixels.any()
+        else:
+            with pytest.raises(InputError, match=message):
+                decode(whole)
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_tiles_far_larger_than_the_picture_are_refused(compression):
+    stream = io.BytesIO()
+    pytest.importorskip("tifffile").imwrite(
+        stream, np.zeros((16, 16), np.uint8), tile=(1024, 1024), compression="zlib", metadata=None
+    )
+    assert decode(stream.getvalue()).width == 16
+    blob = replaced(stream.getvalue(), 259, compression)
+    for tag in (322, 323):
+        blob = replaced(blob, tag, 16384)
+    with pytest.raises(InputError, match="tiles are far larger than the picture"):
+        decode(blob)
 
 
 def test_max_pixels_is_the_callers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import lzma
 import math
 import struct
 import zlib
@@ -25,7 +26,6 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it would print w
 _COLOURS = {0: "MINISWHITE", 1: "MINISBLACK", 2: "RGB", 3: "PALETTE", 6: "YCBCR"}
 _DNG = 50706
 _JPEGS = (6, 7)  # their decoder returns RGB
-_DEFLATED = (8, 32946)
 _XMP, _ICC, _ORIENTATION = 700, 34675, 274
 _ACROSS, _DOWN, _UNIT = 282, 283, 296
 _EXTRA = 338
@@ -33,6 +33,7 @@ _UNITS = {2: INCHES, 3: 100.0}  # of the resolution, to the metre
 _ASSOCIATED = 1
 # bits, strips, palette, tiles, the samples' type, profile: without them it would be another picture
 _NEEDED = {258, 273, 279, 320, 324, 325, 339, _ICC}
+_LARGE_TILE = 2048  # pixels a side: no tile may hold more than the picture rounded up to such ones
 _BUFFER = 1 << 24  # bytes of strips that are unpacked or packed in one go
 
 
@@ -153,18 +154,44 @@ def _refuse_the_unknown(page: tifffile.TiffPage) -> None:
 
 
 def _refuse_a_bomb(page: tifffile.TiffPage, data: bytes) -> None:
-    """Raise InputError where a segment inflates to more than its share of the picture.
+    """Raise InputError where tiles dwarf the picture, or one inflates to more than its share of it.
 
     imagecodecs stops there by itself; without it tifffile inflates whatever comes.
     """
-    if page.compression not in _DEFLATED or find_spec("imagecodecs"):
+    largest = math.prod(_LARGE_TILE * -(-side // _LARGE_TILE) for side in (page.imagewidth, page.imagelength))
+    if math.prod(page.chunks) > largest * page.samplesperpixel:
+        raise InputError("damaged TIFF (its tiles are far larger than the picture)")
+    exceeds = _EXCEEDS.get(page.compression)
+    if exceeds is None or find_spec("imagecodecs"):
         return
     most = 2 * math.prod(page.chunks) * page.dtype.itemsize + 4096 if page.dtype else 0
     for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        unpacker = zlib.decompressobj()
-        unpacker.decompress(data[start : start + size], most)
-        if unpacker.unconsumed_tail:
+        if exceeds(data[start : start + size], most):
             raise InputError("damaged TIFF (it inflates to more than its size)")
+
+
+def _deflated_exceeds(packed: bytes, most: int) -> bool:
+    unpacker = zlib.decompressobj()
+    unpacker.decompress(packed, most)
+    return bool(unpacker.unconsumed_tail)
+
+
+def _lzma_exceeds(packed: bytes, most: int) -> bool:
+    unpacker = lzma.LZMADecompressor()
+    return len(unpacker.decompress(packed, most)) == most and not unpacker.eof
+
+
+def _packbits_exceeds(packed: bytes, most: int) -> bool:
+    """Add up the runs (TIFF 6.0, section 9); 128 is none."""
+    at = length = 0
+    while at < len(packed) and length <= most:
+        run = packed[at]
+        length += run + 1 if run < 128 else 0 if run == 128 else 257 - run
+        at += run + 2 if run < 128 else 1 if run == 128 else 2
+    return length > most
+
+
+_EXCEEDS = {8: _deflated_exceeds, 32946: _deflated_exceeds, 32773: _packbits_exceeds, 34925: _lzma_exceeds}
 
 
 def _interleaved(values: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
