@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ _LARGEST = 65533  # bytes a segment holds beside its length
 _MOST_SCANS = 500  # more is no photograph but an attack on the decoder's time
 _APP0, _APP1, _APP2, _APP14, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _SOS, _EOI = 0xDA, 0xD9
+_AFTER_CODES = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")  # a marker that ends entropy-coded data, and has a length
 _UNITS = {1: INCHES, 2: 100.0}  # of JFIF's density, to the metre
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -62,7 +64,7 @@ def read(data: bytes, header: Header) -> Samples:
     """Decode; libjpeg sees no metadata, so it has less to complain about."""
     parts = list(segments(data))
     rest = data[parts[-1][2] + _length(parts[-1]) :]
-    if rest.count(b"\xff\xda") > _MOST_SCANS:
+    if _scans(rest) > _MOST_SCANS:
         raise InputError(f"a JPEG of more than {_MOST_SCANS} scans is refused")
     pixels = [part for part in parts if not (_APP0 < part[0] <= 0xEF and part[0] != _APP14) and part[0] != _COM]
     values = opencv.unpack(b"\xff\xd8" + _joined(pixels) + rest, "JPEG")
@@ -71,6 +73,15 @@ def read(data: bytes, header: Header) -> Samples:
     if header.channels == 4:
         metadata = replace(metadata, icc=None)
     return whole(values, metadata, notes)
+
+
+def _scans(rest: bytes) -> int:
+    """Count the scans from the first one's entropy-coded data up to the picture's end; a trailer may hold anything."""
+    scans, at = 1, 0
+    while (found := _AFTER_CODES.search(rest, at)) and rest[found.start() + 1] != _EOI:
+        scans += rest[found.start() + 1] == _SOS
+        at = found.end() + int.from_bytes(rest[found.end() : found.end() + 2], "big")
+    return scans
 
 
 def _length(part: tuple[int, bytes, int]) -> int:
