@@ -165,6 +165,9 @@ class TestWebp:
         frames = [PIL.fromarray(photo), PIL.fromarray(photo[::-1])]
         image = decode(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True))
         np.testing.assert_array_equal(eight_bits(image), photo)
+        np.testing.assert_array_equal(eight_bits(decode(encode(image).data)), photo)
+        lossy = decode(saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], quality=90))
+        assert (image.lossless, lossy.lossless) == (True, False)
         assert image.notes == ("animated: only the first of 2 frames is read",)
 
 

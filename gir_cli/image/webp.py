@@ -15,15 +15,20 @@ from gir_cli.image.header import Header
 from gir_cli.image.metadata import Metadata, bare_exif, packet, without_record
 from gir_cli.image.samples import Options, Samples, whole
 
+Chunk = tuple[bytes, bytes]  # kind, body
+_FRAME_HEAD = 16  # bytes of ANMF before the frame's own chunks
 _ICC, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
 
 
-def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def chunks(data: bytes) -> Iterator[Chunk]:
     """Yield (kind, body) of every chunk of the RIFF file; raise InputError where one is not whole."""
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
         raise InputError("truncated WebP")
-    at, end = 12, size + 8
+    yield from _listed(data, 12, size + 8)
+
+
+def _listed(data: bytes, at: int, end: int) -> Iterator[Chunk]:
     while at + 8 <= end:
         kind, length = struct.unpack_from("<4sI", data, at)
         if at + 8 + length > end:
@@ -37,11 +42,17 @@ def header(data: bytes) -> Header:
     parts = list(chunks(data))
     frames = sum(kind == b"ANMF" for kind, _ in parts) or 1
     kind, body = parts[0]
-    lossless = any(part == b"VP8L" for part, _ in parts)
+    lossless = any(part == b"VP8L" for part, _ in _with_first_frame(parts))
     if kind == b"VP8X":
         width, height = (1 + int.from_bytes(body[at : at + 3], "little") for at in (4, 7))
         return Header("webp", width, height, 4 if body[0] & _ALPHA else 3, 8, "8", frames, lossless)
     return replace(_frame(kind, body), lossless=lossless)
+
+
+def _with_first_frame(parts: list[Chunk]) -> list[Chunk]:
+    """Return `parts` and, of an animation, the chunks of its first frame, the one that is read."""
+    first = next((body for kind, body in parts if kind == b"ANMF"), b"")
+    return parts + list(_listed(first, _FRAME_HEAD, len(first)))
 
 
 def _frame(kind: bytes, body: bytes) -> Header:
