@@ -114,6 +114,25 @@ class TestPng:
         np.testing.assert_array_equal(np.rint(image.pixels[:, :, 0] * 65535), deep)
         assert image.depth == "16"
 
+    @pytest.mark.parametrize(
+        ("chunks", "left"),
+        [
+            ({b"gAMA": (45455,)}, ""),
+            ({b"gAMA": (100000,)}, "gAMA"),
+            ({b"cHRM": (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)}, ""),
+            ({b"cHRM": (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)}, "cHRM"),
+            ({b"gAMA": (55556,), b"cHRM": (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)}, "gAMA and cHRM"),
+        ],
+    )
+    def test_colours_that_are_not_srgb_are_said(self, photo, chunks, left):
+        blob = saved(PIL.fromarray(photo), "PNG")
+        parts = [(kind, struct.pack(f">{len(body)}I", *body)) for kind, body in chunks.items()]
+        extra = assembled(parts)[8:]
+        note = f"its {left} colour description is left out: the colours are taken as sRGB"
+        assert decode(blob[:33] + extra + blob[33:]).notes == ((note,) if left else ())
+        srgb = assembled([(b"sRGB", b"\0")])[8:]
+        assert decode(blob[:33] + srgb + extra + blob[33:]).notes == ()
+
     def test_an_animation_is_said(self, photo):
         frames = [PIL.fromarray(photo), PIL.fromarray(photo[::-1])]
         image = decode(saved(frames[0], "PNG", save_all=True, append_images=frames[1:]))
