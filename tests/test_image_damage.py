@@ -245,6 +245,19 @@ class TestNotes:
         assert done.notes == ("jpeg holds no transparency: composited on #ff0000",)
         np.testing.assert_allclose(decode(done.data).pixels[4, 4], (1, 0, 0), atol=0.02)
 
+    @pytest.mark.parametrize("name", ["avif", "jp2", "webp"])
+    @pytest.mark.parametrize("quality", [50, 90, 100])
+    def test_alpha_that_is_not_kept_to_the_bit(self, name, quality):
+        rng = np.random.default_rng(1)
+        alpha = (rng.integers(0, 256, (40, 40)) / np.float32(255)).astype(np.float32)
+        done = encode(Image(rng.random((40, 40, 3)).astype(np.float32), alpha), name, Saving(quality=quality))
+        exact = np.array_equal(decode(done.data).alpha, alpha)
+        note = f"{name} of quality {quality} holds transparency only nearly: quality 100 holds it exactly"
+        assert done.notes == (() if exact else (note,))
+        assert exact == (name == "webp" or quality == 100)
+        opaque = Image(np.zeros((40, 40, 3), np.float32), np.ones((40, 40), np.float32))
+        assert encode(opaque, name, Saving(quality=quality)).notes == ()
+
     def test_16_bits_into_8(self):
         image = Image(np.full((8, 8, 3), 0.5, np.float32), depth="16")
         assert encode(image, "jpeg").notes == ("jpeg holds 8 bits a sample at most: converted from 16",)

@@ -76,8 +76,9 @@ def encode(
         check_size(form, picture.width, picture.height)
         values, said = _values(picture, form, saving)
         metadata, lost = _metadata(picture, form, saving, values.shape[2] < 3, record)
-        notes.update(dict.fromkeys((*said, *lost)))
-        pages.append((values, Options(form.name, _quality(picture, form, saving), saving.compress, metadata)))
+        quality = _quality(picture, form, saving)
+        notes.update(dict.fromkeys((*said, *lost, *_alpha_notes(picture, form, quality))))
+        pages.append((values, Options(form.name, quality, saving.compress, metadata)))
     return Encoded(_written(pages, form), tuple(notes))
 
 
@@ -186,6 +187,13 @@ def _depth_notes(image: Image, form: Format, saving: Saving, bits: int) -> list[
     if isinstance(image.stored, np.ndarray) and image.depth == "float" and bits < 32 and _overshoots(image.stored):
         notes.append("values beyond [0, 1] are clipped")
     return notes
+
+
+def _alpha_notes(image: Image, form: Format, quality: int) -> list[str]:
+    """Say where alpha comes back a few levels off; one that is the same everywhere does not."""
+    if image.alpha is None or not form.lossy_alpha or quality == 100 or image.alpha.min() == image.alpha.max():
+        return []
+    return [f"{form.name} of quality {quality} holds transparency only nearly: quality 100 holds it exactly"]
 
 
 _BITS = {8: "8", 16: "16", 32: "float"}

@@ -18,7 +18,8 @@ class Format:
 
     `magic` is a regular expression that the first bytes match. `depths` lists '8', '16' and 'float',
     and `bits` says how many bits a '16' really has. `lossless` is 'always', 'never' or the quality
-    that asks for it. `sides` are the least and the largest width or height that can be written.
+    that asks for it; `lossy_alpha` tells that other qualities change alpha too. `sides` are the least
+    and the largest width or height that can be written.
     `codec` names the module that reads and writes it; `needs` the package it cannot do without.
     """
 
@@ -38,6 +39,7 @@ class Format:
     pages: bool = False
     quality: int | None = None
     lossless: str = "always"
+    lossy_alpha: bool = False
     compress: bool = False
     sides: tuple[int, int] = (1, 1 << 20)
     bits: int = 16
@@ -67,13 +69,13 @@ _ALL = (
            quality=95, lossless="100", sides=(1, 16383)),
     Format("avif", "AV1 Image File Format", ("avif",), rb"....ftyp(avif|avis|....(....)*?(avif|avis))",
            depths=("8", "16"), bits=12, alpha=True, icc=True, exif=True, xmp=True, record=True,
-           quality=90, lossless="100", sides=(1, 65536)),
+           quality=90, lossless="100", lossy_alpha=True, sides=(1, 65536)),
     Format("tiff", "Tagged Image File Format", ("tif", "tiff"), rb"II[\x2a\x2b]\x00|MM\x00[\x2a\x2b]",
            depths=("8", "16", "float"), alpha=True, gray_alpha=True, icc=True, exif=True, xmp=True, record=True,
            density=True, pages=True, compress=True),
     Format("jp2", "JPEG 2000", ("jp2", "j2k", "jpx", "j2c"), rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
            depths=("8", "16"), alpha=True, icc=True, exif=True, xmp=True, record=True,
-           quality=100, lossless="100", sides=(32, 1 << 20)),
+           quality=100, lossless="100", lossy_alpha=True, sides=(32, 1 << 20)),
     Format("jxl", "JPEG XL", ("jxl",), rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n",
            depths=("8", "16", "float"), alpha=True, gray_alpha=True, exif=True, xmp=True, record=True,
            quality=95, lossless="100", compress=True, needs="imagecodecs"),
