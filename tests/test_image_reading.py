@@ -238,6 +238,22 @@ def test_a_bmp_of_masks_is_opaque_unless_alpha_has_one(photo, length, masks):
         assert read_header(blob).channels == 4
 
 
+@pytest.mark.parametrize("bits", [1, 4, 8, 24])
+def test_a_bmp_of_os2_has_its_colours(photo, bits):
+    if bits == 24:
+        palette, lines = b"", photo[::-1, :, ::-1].tobytes()
+    else:
+        levels = photo[::-1, :, 0] >> (8 - bits)
+        shifts = np.arange(0, 8, bits, dtype=np.uint8)[::-1]
+        lines = (levels.reshape(64, -1, len(shifts)) << shifts).sum(axis=2).astype(np.uint8)
+        lines = np.pad(lines, ((0, 0), (0, -lines.shape[1] % 4))).tobytes()
+        palette = np.random.default_rng(1).bytes(3 << bits)
+    start = 26 + len(palette)
+    head = struct.pack("<IHHIIHHHH", start + len(lines), 0, 0, start, 12, 80, 64, 1, bits)
+    blob = b"BM" + head + palette + lines
+    np.testing.assert_array_equal(eight_bits(decode(blob)), np.asarray(PIL.open(io.BytesIO(blob)).convert("RGB")))
+
+
 class TestAvif:
     def test_gray_colour_and_alpha(self, photo):
         for values in (photo[:, :, 0], photo, np.dstack([photo, photo[:, :, :1]])):
