@@ -73,16 +73,16 @@ def _check_archive(path: Path) -> None:
         raise WeightsError(f"{path}: unpacks to {total} bytes, too many for a weights file")
 
 
-def tensors_of(found: Any) -> dict[str, Tensor]:
-    """Return the tensors by name that the containers of `found` hold; moving averages are preferred.
+def tensors_of(found: Any, deep: int = 8) -> dict[str, Tensor]:
+    """Return the tensors by name that the containers of `found`, within each other, hold; averages are preferred.
 
-    Empty where there are none. What is beside them, such as the states of optimisers, is left out, and so
-    are names that cannot be printed, which no network has.
+    Empty where there are none, or `deep` containers down, for one may hold itself. What is beside them, such as the
+    states of optimisers, is left out, and so are names that cannot be printed, which no network has.
     """
-    if not isinstance(found, Mapping):
+    if not isinstance(found, Mapping) or not deep:
         return {}
     for name in CONTAINERS:
-        if inner := tensors_of(found.get(name)):
+        if inner := tensors_of(found.get(name), deep - 1):
             return inner
     return {name: value for name, value in found.items() if _is_name(name) and _is_tensor(value)}
 

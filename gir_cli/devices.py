@@ -22,6 +22,8 @@ def device_of(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise ValueError
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, ValueError):
         raise UsageError(

@@ -40,7 +40,7 @@ def parsed(text: str | None) -> dict[str, Any] | None:
     """Return what a record says, or None where there is none or it is not ours."""
     try:
         facts = json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) and facts.get("program") == PROGRAM else None
 

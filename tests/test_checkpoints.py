@@ -467,3 +467,11 @@ def test_a_wrong_command_is_one_line(gir, tmp_path, arguments, status, says):
 
 def test_small_settings_are_those_of_every_network():
     assert set(SMALL) == set(MODELS)
+
+
+def test_a_container_that_holds_itself_holds_nothing(tmp_path):
+    container = {}
+    container["params"] = container
+    torch.save(container, tmp_path / "a.pth")
+    with pytest.raises(WeightsError):
+        load(tmp_path / "a.pth")

@@ -37,6 +37,7 @@ def test_keys_may_have_hyphens_and_numbers_stay_numbers(gir, png, config):
     [
         ("[degrade]\nnois = '5'\n", "did you mean 'noise'?"),
         ("[degrade\n", "config.toml: "),
+        ("[degrad]\nnoise = '5'\n", "'degrad' is no command of gir; did you mean 'degrade'?"),
         ("degrade = 5\n", "'degrade' is no table"),
         ("[degrade]\nseed = 'x'\n", "seed"),
     ],
@@ -58,3 +59,8 @@ def test_a_model_of_the_environment_gives_way_to_the_option(gir, png, monkeypatc
     monkeypatch.setenv("GIR_MODEL", "from-environment")
     assert "from-environment" in gir("restore", png).err
     assert "from-option" in gir("restore", "-m", "from-option", png).err
+
+
+def test_keys_are_called_as_the_options_are(gir, png, config):
+    config("[info]\njson = true\n")
+    assert gir("info", png).out.startswith(b"{")

@@ -12,6 +12,8 @@ from pictures import ROOT, encoded
 from safetensors.torch import save_file
 from test_models import network
 
+from gir_cli.image import Image, encode
+
 
 def test_an_image_is_described_with_its_record(gir, png, tmp_path):
     assert gir("restore", "-m", ROOT / "weights/gir-small.safetensors", png, "-o", tmp_path / "out.png").status == 0
@@ -19,6 +21,14 @@ def test_an_image_is_described_with_its_record(gir, png, tmp_path):
     assert (facts["kind"], facts["format"], facts["width"], facts["height"]) == ("image", "png", 384, 256)
     assert facts["provenance"]["model"] == "gir-small"
     assert b"model: gir-small" in gir("info", tmp_path / "out.png").out
+
+
+def test_what_a_record_says_stays_on_its_line(gir, tmp_path, pixels):
+    record = json.dumps({"program": "gir", "model": "\x1b[31mred\nkind: fake \ud800"})
+    (tmp_path / "a.png").write_bytes(encode(Image(pixels), "png", record=record).data)
+    done = gir("info", tmp_path / "a.png")
+    assert (done.status, done.err) == (0, "")
+    assert b"model: \\x1b[31mred\\nkind: fake \\ud800\n" in done.out
 
 
 def test_weights_are_described_by_their_record(gir):

@@ -22,6 +22,11 @@ def test_a_record_tells_program_weights_options_and_input():
     }
 
 
+@pytest.mark.parametrize("text", ["[" * 100000, "{", "5", None])
+def test_what_is_no_record_is_none(text):
+    assert provenance.parsed(text) is None
+
+
 def test_what_is_not_known_is_left_out():
     assert set(provenance.parsed(provenance.record("", options={}))) == {
         "program",

@@ -104,8 +104,14 @@ def _configured(app: Any, asked: str | None) -> dict[str, Any]:
     """Return the defaults that the user's configuration gives the command `asked`."""
     if asked is None:
         return {}
-    names = [option.name for option in app.commands[asked].params if option.param_type_name == "option"]
-    return {asked: defaults(asked, names)}
+    options = {
+        text.removeprefix("--"): option.name
+        for option in app.commands[asked].params
+        if option.param_type_name == "option"
+        for text in option.opts
+        if text.startswith("--")
+    }
+    return {asked: defaults(asked, options, COMMANDS)}
 
 
 def _check_command(asked: str | None) -> None:

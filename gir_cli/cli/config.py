@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,27 @@ def config_file() -> Path:
     return Path(os.environ.get("GIR_CONFIG") or Path(home) / "gir" / "config.toml")
 
 
-def defaults(command: str, names: list[str]) -> dict[str, Any]:
-    """Return what the configuration file says of `command`, whose options are `names`, by option.
+def defaults(command: str, options: Mapping[str, str], commands: Collection[str]) -> dict[str, Any]:
+    """Return what the configuration file says of `command`, by parameter, whose names `options` gives by option.
 
-    Keys are the options' long names, with `-` or `_`. Raises UsageError naming the file and what is
-    wrong in it: TOML that cannot be read, a table that is no command's, a key that is no option.
+    Tables are those of `commands`. Keys are the options' long names, with `-` or `_`. Raises UsageError naming the
+    file and what is wrong in it: TOML that cannot be read, a table that is no command's, a key that is no option.
     """
     path = config_file()
-    table = _tables(path).get(command, {})
+    tables = _tables(path)
+    for name in tables:
+        if name not in commands:
+            raise UsageError(f"{path}: '{name}' is no command of gir{nearest(name, list(commands))}")
+    table = tables.get(command, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: '{command}' is no table")
     values = {}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in names:
-            hint = nearest(name, names).replace("_", "-")
+        name = key.replace("_", "-")
+        if name not in options:
+            hint = nearest(name, list(options))
             raise UsageError(f"{path}: [{command}] has the key '{key}', which is no option of gir {command}{hint}")
-        values[name] = value
+        values[options[name]] = value
     return values
 
 

@@ -119,8 +119,9 @@ def _image(data: bytes) -> dict[str, Any]:
 def _lines(facts: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for name, value in facts.items():
+        name = files.shown(name)
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
         elif value not in (None, "", []):
-            lines.append(f"{indent}{name}: {value}")
+            lines.append(f"{indent}{name}: {files.shown(str(value))}")
     return lines
