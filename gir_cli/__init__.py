@@ -18,7 +18,6 @@ _HOMES = {
     "load": "weights",
     "save": "weights",
     "Restorer": "restore",
-    "train": "train.loop",
 }
 
 __all__ = ["__version__", *_HOMES]

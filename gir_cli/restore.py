@@ -46,6 +46,8 @@ LARGE = 1 << 24  # pixels from which on a picture needs the memory that others l
 AGREEMENT = 45.0  # dB between low precision and fp32 on the self-check, below which fp32 is taken
 
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 Pixels = np.ndarray | Levels
 
 
@@ -57,7 +59,7 @@ class Way:
     what the model needs for its tiles to agree. `noise_level` is for models that are told it, a
     standard deviation in 8-bit levels; None estimates it from each picture. Without `clip` the model
     is given values beyond [0, 1] too, as published tables of denoising give them; but never one trained
-    here, which has not seen any.
+    here, which has not seen any. Raises UsageError for values that mean nothing.
     """
 
     device: str = "auto"
@@ -71,6 +73,16 @@ class Way:
     noise_level: float | None = None
     compile: bool = False
     clip: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength={self.strength} is out of range (0 to 1)")
+        if self.passes < 1:
+            raise UsageError(f"passes={self.passes} is out of range (at least 1)")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise UsageError(f"precision={self.precision} is none of auto, {', '.join(PRECISIONS)}")
+        if self.tile not in (None, "off") and (isinstance(self.tile, str) or self.tile < 1):
+            raise UsageError(f"tile={self.tile} is no side in pixels, None or 'off'")
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,13 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1, band: int = BAN
 def _not_finite(restored: np.ndarray) -> list[int]:
     """Return the numbers of the tiles (N, h, w, 3) that hold NaN or infinity, which their sum keeps."""
     return np.flatnonzero(~np.isfinite(restored.sum((1, 2, 3)))).tolist()
+
+
+def _check(picture: Pixels) -> None:
+    """Raise UsageError if `picture` is none that a restorer takes."""
+    plain = isinstance(picture, np.ndarray)
+    if plain and not (picture.dtype == np.float32 and picture.ndim == 3 and picture.shape[2] == 3 and picture.size):
+        raise UsageError(f"a picture is float32 of shape (H, W, 3), not {picture.dtype} of {picture.shape}")
 
 
 def _transposed(pixels: Any) -> Any:
@@ -190,7 +209,7 @@ class Restorer:
     @cached_property
     def precision(self) -> torch.dtype:
         """The type of the arithmetic: what was asked for, or the fast one if it agrees with fp32."""
-        asked = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.get(self.way.precision)
+        asked = PRECISIONS.get(self.way.precision)
         if asked:
             return asked
         fast = fast_precision(self.device) if self.model.description.half_safe else torch.float32
@@ -246,14 +265,17 @@ class Restorer:
 
         Of `Levels` only a band of tiles is in float at a time, and no more is needed beside `pixels` and
         `out`, but that further passes keep what is between them in float32. Values of the input beyond
-        [0, 1] are clipped first, unless the way says otherwise. Raises GirError if values of the input or,
-        even in fp32, of the result are not finite, or memory runs out at the smallest tile.
+        [0, 1] are clipped first, unless the way says otherwise. Raises UsageError for arrays of another type or
+        shape, GirError if values of the input or, even in fp32, of the result are not finite, or memory runs out
+        at the smallest tile.
         """
         return self.together([pixels], [out])[0]
 
     def together(self, pictures: Sequence[Pixels], outs: Sequence[Pixels | None]) -> list[Pixels]:
         """Return `pictures`, all of one size, restored as by a call each; they go through the model as one batch."""
         given = list(pictures)
+        for picture in given:
+            _check(picture)
         self.redone = set()
         large = given[0].shape[0] * given[0].shape[1] >= LARGE
         if large:  # what reading took

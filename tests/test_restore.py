@@ -261,6 +261,30 @@ def test_of_pictures_together_only_those_with_nan_are_redone(weights, pixels, mo
     np.testing.assert_allclose(second, Restorer(weights, Way(precision="fp32"))(given[1]), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "way",
+    [{"strength": -1}, {"strength": 2}, {"strength": float("nan")}, {"passes": 0}, {"precision": "x"}, {"tile": "x"}],
+)
+def test_a_way_that_means_nothing_is_refused(way):
+    with pytest.raises(UsageError, match=next(iter(way))):
+        Way(**way)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4), "f4"),
+        np.zeros((4, 4, 4), "f4"),
+        np.zeros((0, 4, 3), "f4"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(weights, array):
+    with pytest.raises(UsageError, match="float32 of shape"):
+        Restorer(weights)(array)
+
+
 def test_an_unknown_device_is_named():
     from gir_cli.devices import device_of
 
