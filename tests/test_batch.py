@@ -248,6 +248,14 @@ class TestStandardInput:
         assert framed(item, 12, "png").target == "frames/000012.png"
         assert framed(item, 12, "png").key == "12"
 
+    @pytest.mark.parametrize("frame", ["000001.png", "1234567.jpg"])
+    def test_frames_meet_no_other_file(self, here, frame):
+        files.write(f"in/{frame}", encode(BLACK).data)
+        for placing in (Placing(output="o/"), Placing(output="in/", suffix="_x"), Placing(output="./in/sub/..")):
+            with pytest.raises(UsageError, match=rf"a frame .* meet .*: in/{frame} -> "):
+                plan([STDIN, f"in/{frame}"], placing)
+        assert len(plan([STDIN, "in/a.png", f"in/{frame}"], Placing(output="o/", suffix="_x"))) == 3
+
     def test_one_file_holds_one_frame(self):
         (item,) = plan([STDIN], Placing(output="x.png"))
         assert framed(item, 1, "png").target == "x.png"

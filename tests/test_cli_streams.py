@@ -65,6 +65,15 @@ def test_frames_can_go_to_files(gir, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000001.ppm", "000002.ppm"]
 
 
+def test_frames_are_not_written_over_an_input(gir, tmp_path):
+    clean = encoded(frames(1)[0])
+    (tmp_path / "000001.png").write_bytes(clean)
+    command = ["degrade", "--noise", "5", "-", tmp_path / "000001.png", "-o", f"{tmp_path}/", "--suffix", "_r"]
+    done = gir(*command, stdin=clean)
+    assert (done.status, done.out, done.err.count("\n")) == (2, b"", 1)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [clean]
+
+
 def test_a_stream_that_ends_within_a_frame_gives_the_whole_ones_and_status_1(gir):
     good = ppm(frames(1)[0])
     done = gir("degrade", "--blur", "0", "-", "-f", "ppm", stdin=good * 2 + good[:100])

@@ -23,6 +23,7 @@ STDOUT = "-"
 Thing = TypeVar("Thing")
 _STREAMS = ("png", "pnm", "pam", "pfm")
 _FIELD = re.compile(r"\{(\w*)\}")
+_FRAME = re.compile(r"\d{6,}\.\w+")  # what `framed` calls a frame
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def _refuse_collisions(items: list[Item], placing: Placing) -> None:
     """Raise UsageError if two results would meet in one file, or a result an input."""
     writing = [item for item in items if item.fault is None and item.target != STDOUT]
     _refuse_mixed_stream(items)
+    _refuse_frames_over_others(items)
     sources = {files.identity(item.source) for item in items if item.source != STDIN} - {None}
     taken: dict[object, Item] = {}
     pairs = []
@@ -232,6 +234,14 @@ def _refuse_collisions(items: list[Item], placing: Placing) -> None:
         raise UsageError(f"an input would be overwritten (--in-place allows it): {said}")
 
 
+def _refuse_frames_over_others(items: list[Item]) -> None:
+    """Frames of standard input, whose number nobody knows yet, must not get the name of another's file."""
+    for frames in (item for item in items if item.target.endswith("/")):
+        for item in items:
+            if item is not frames and (_meets(item.source, frames.target) or _meets(item.target, frames.target)):
+                raise UsageError(f"a frame of standard input may meet another file in {_said(frames)}: {_said(item)}")
+
+
 def _refuse_mixed_stream(items: list[Item]) -> None:
     """Several pictures on standard output must be of a format that can be cut apart again."""
     out = [item for item in items if item.target == STDOUT and not item.fault]
@@ -243,6 +253,14 @@ def _place(path: str) -> object:
     """Return what two names of one file have in common, whether it is there or not."""
     found = files.identity(path)
     return found or os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def _meets(path: str, target: str) -> bool:
+    """Tell whether what goes to `target` may be written to `path`; frames get any number in their directory."""
+    if not target.endswith("/"):
+        return _place(path) == _place(target)
+    folder, name = os.path.split(os.path.realpath(path))
+    return folder == os.path.realpath(target) and _FRAME.fullmatch(name) is not None
 
 
 def _said(item: Item) -> str:
