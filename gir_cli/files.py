@@ -66,6 +66,22 @@ def write(path: str, data: bytes) -> None:
         raise OutputError("no file can have this name") from None
 
 
+def check_place(path: str) -> None:
+    """Raise OutputError if it shows, before anything is written, that no file can be written to `path`."""
+    before = _status(path)
+    if not os.path.basename(path) or (before and stat.S_ISDIR(before.st_mode)):
+        raise OutputError("is a directory")
+    if before and not stat.S_ISREG(before.st_mode):
+        return
+    folder = os.path.dirname(path) or "."
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder) or "."
+    if not os.path.isdir(folder):
+        raise OutputError("not a directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError("permission denied")
+
+
 @contextmanager
 def _temporary(folder: str) -> Iterator[tuple[int, str]]:
     """Yield a new file's handle and name; unless it was renamed, it is removed at the end."""

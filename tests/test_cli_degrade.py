@@ -190,6 +190,51 @@ def test_a_recipe_replays_to_the_same_pixels(gir, tmp_path, photograph):
     assert "version 99" in done.err
 
 
+def lines_of(record):
+    return {entry["key"]: entry["seed"] for entry in map(json.loads, record.read_text().splitlines())}
+
+
+def test_a_dry_run_leaves_the_record_alone(gir, clean, tmp_path):
+    record = tmp_path / "r.jsonl"
+    record.write_bytes(b"before")
+    assert gir("degrade", "--noise", "5", "-n", "--record", record, clean, "-o", tmp_path / "x").status == 0
+    assert record.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("record", ["in.png", "out.png", "link.png", "new/../out.png", "-", ".", "in.png/r", "new/"])
+@pytest.mark.parametrize("dry", [[], ["-n"]], ids=["", "dry"])
+def test_a_record_that_is_a_picture_or_cannot_be_written_is_refused_before_any_work(gir, png, monkeypatch, record, dry):
+    monkeypatch.chdir(png.parent)
+    (png.parent / "link.png").symlink_to("in.png")
+    before = png.read_bytes()
+    done = gir("degrade", "--noise", "5", *dry, "--record", record, "in.png", "-o", "out.png")
+    assert done.status in (1, 2)
+    assert (done.out, done.err.count("\n")) == (b"", 1)
+    assert record in done.err or record == "-"
+    assert png.read_bytes() == before
+    assert sorted(os.listdir()) == ["in.png", "link.png"]
+
+
+def test_a_record_is_not_written_over_the_recipe(gir, png, tmp_path):
+    recipe = tmp_path / "r.jsonl"
+    assert gir("degrade", "--noise", "5", "--record", recipe, png, "-o", tmp_path / "out.png").status == 0
+    done = gir("degrade", "--recipe", recipe, "--record", recipe, png, "-o", tmp_path / "out.png")
+    assert (done.status, done.err) == (2, f"gir: {recipe} is the recipe that is replayed\n")
+
+
+def test_a_run_that_goes_on_adds_to_the_record(gir, clean, tmp_path):
+    record, out = tmp_path / "r.jsonl", tmp_path / "out"
+    command = ["degrade", "--noise", "5", "--record", record, clean, "-o", out]
+    assert gir(*command).status == 0
+    (out / "b.png").unlink()
+    assert gir(*command, "--skip-existing", "--seed", "3").status == 0
+    assert lines_of(record) == {"a.png": 0, "b.png": 3}
+    assert gir(*command, "--skip-existing").status == 0
+    assert lines_of(record) == {"a.png": 0, "b.png": 3}
+    assert gir(*command, "--seed", "4").status == 0
+    assert lines_of(record) == {"a.png": 4, "b.png": 4}
+
+
 def test_list_names_every_operator(gir):
     from gir_cli.ops import OPERATORS
 

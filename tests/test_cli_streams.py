@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -123,6 +124,7 @@ def test_a_signal_leaves_finished_files_only(tmp_path, number, status):
     for index in range(400):
         (folder / f"{index:03}.png").write_bytes(picture)
     command = [sys.executable, "-m", "gir_cli", "degrade", "--noise", "9", str(folder), "-o", str(tmp_path / "out")]
+    command += ["--record", str(tmp_path / "record")]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # else, in the background, it is ignored
     run = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
     signal.signal(signal.SIGINT, before)
@@ -139,3 +141,5 @@ def test_a_signal_leaves_finished_files_only(tmp_path, number, status):
     assert not [path for path in made if path.name.startswith(".")]
     for path in made:
         assert decoded(path.read_bytes()).shape == (600, 800, 3)
+    recorded = {json.loads(line)["key"] for line in (tmp_path / "record").read_text().splitlines()}
+    assert recorded and recorded <= {path.name for path in made}

@@ -67,13 +67,14 @@ def plan(
     terminal: bool = False,
     suffix: str = ".out",
     since: float = 0.0,
+    beside: str | None = None,
 ) -> list[Item]:
     """Return the items of a run, in order.
 
     `terminal` tells whether standard output is one; `suffix` marks a result that lands in the current
-    directory; `since` is when the weights changed, in seconds, for `placing.update`. Raises UsageError
-    where the request itself is wrong: several inputs without a place, two results in one file, a
-    result over an input.
+    directory; `since` is when the weights changed, in seconds, for `placing.update`; `beside` is a
+    file that the run writes beside the results. Raises UsageError where the request itself is wrong:
+    several inputs without a place, two results in one file, a result or `beside` over an input.
     """
     _check(operands, placing)
     many = len(operands) > 1 or any(os.path.isdir(operand) for operand in operands)
@@ -83,6 +84,8 @@ def plan(
     output = files.identity(places.path) if places.path else None
     items = [places.item(found) for operand in operands for found in inputs(operand, placing.recursive, output)]
     _refuse_collisions(items, placing)
+    if beside is not None:
+        _refuse_to_meet(beside, items)
     return [_judged(item, placing, since) for item in shared(items, placing.shard)]
 
 
@@ -240,6 +243,14 @@ def _refuse_frames_over_others(items: list[Item]) -> None:
         for item in items:
             if item is not frames and (_meets(item.source, frames.target) or _meets(item.target, frames.target)):
                 raise UsageError(f"a frame of standard input may meet another file in {_said(frames)}: {_said(item)}")
+
+
+def _refuse_to_meet(path: str, items: list[Item]) -> None:
+    """Raise UsageError if `path` is an input or a result."""
+    for item in items:
+        names = {item.source, item.target} - {STDIN, STDOUT}
+        if any(_meets(path, name) for name in names):
+            raise UsageError(f"{files.shown(path)} is an input or a result: {_said(item)}")
 
 
 def _refuse_mixed_stream(items: list[Item]) -> None:

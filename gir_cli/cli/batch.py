@@ -40,9 +40,18 @@ class Running(Checked):
 class Batch:
     """A run over operands: plans, opens, hands each job on, writes, reports, and counts."""
 
-    def __init__(self, placing: Placing, saving: Saving, running: Running, *, suffix: str, since: float = 0.0) -> None:
+    def __init__(
+        self,
+        placing: Placing,
+        saving: Saving,
+        running: Running,
+        *,
+        suffix: str,
+        since: float = 0.0,
+        beside: str | None = None,
+    ) -> None:
         self.placing, self.saving, self.running = placing, saving, running
-        self.suffix, self.since = suffix, since
+        self.suffix, self.since, self.beside = suffix, since, beside
         self.done = self.failed = self.skipped = 0
         self.told: set[str] = set()
         self.replay: list[str] = []
@@ -51,7 +60,12 @@ class Batch:
     def run(self, operands: list[str], outcomes: Callable[[Work, list[Item]], Outcomes]) -> int:
         """Work on all operands and return the exit status; `outcomes` says how the planned items are worked on."""
         items = plan(
-            self._operands(operands), self.placing, terminal=is_terminal(1), suffix=self.suffix, since=self.since
+            self._operands(operands),
+            self.placing,
+            terminal=is_terminal(1),
+            suffix=self.suffix,
+            since=self.since,
+            beside=self.beside,
         )
         if self.running.dry_run:
             print("\n".join(listing(items)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -14,12 +16,12 @@ import numpy as np
 import typer
 
 from gir_cli import files
-from gir_cli.batch import Placing
+from gir_cli.batch import STDOUT, Placing
 from gir_cli.chain import PRESETS, Chain, apply, concrete, draw, in_physical_order, parse, preset, step
 from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
 from gir_cli.cli.work import Job, Result
-from gir_cli.errors import InputError, UsageError
+from gir_cli.errors import InputError, OutputError, UsageError
 from gir_cli.gallery import gallery
 from gir_cli.image import Image, Saving
 from gir_cli.ops import OPERATORS, Operator, physical_order
@@ -96,12 +98,49 @@ def degrade(
         return 0
     plan_of = _plan(flags, drawing)
     cv2.setNumThreads(1)  # images are worked on side by side
-    batch = Batch(placing, saving, running, suffix=".gallery" if drawing.gallery else ".degraded")
+    suffix = ".gallery" if drawing.gallery else ".degraded"
+    batch = Batch(placing, saving, running, suffix=suffix, beside=drawing.record)
     act = partial(_sheet, seed=drawing.seed) if drawing.gallery else partial(_degraded, plan=plan_of)
-    status = batch.run(list(operands or ()), lambda work, items: work.inside(items, act))
-    if drawing.record is not None:
-        files.write(drawing.record, "".join(f"{line}\n" for line in batch.replay).encode())
-    return status
+    earlier = _earlier(drawing, placing)
+    try:
+        return batch.run(list(operands or ()), lambda work, items: work.inside(items, act))
+    finally:
+        if drawing.record is not None and batch.replay:
+            _write_record(drawing.record, earlier, batch.replay)
+
+
+def _earlier(drawing: Drawing, placing: Placing) -> list[str]:
+    """Return the lines that stay in the file of --record: all, where this run leaves out what is there.
+
+    Raises UsageError or OutputError, before any work, where the file cannot be written.
+    """
+    path = drawing.record
+    if path is None:
+        return []
+    if path == STDOUT:
+        raise UsageError("--record needs a file of its own")
+    if drawing.recipe is not None and files.identity(path) == files.identity(drawing.recipe):
+        raise UsageError(f"{files.shown(path)} is the recipe that is replayed")
+    with _named(path):
+        files.check_place(path)
+    if not (placing.skip_existing or placing.update) or not os.path.isfile(path):
+        return []
+    return [json.dumps(found.record()) for found in _draws(path).values()]
+
+
+def _write_record(path: str, earlier: list[str], lines: list[str]) -> None:
+    """Write the lines of --record; of two with one key the later."""
+    by_key = {json.loads(line)["key"]: line for line in [*earlier, *lines]}
+    with _named(path):
+        files.write(path, "".join(f"{line}\n" for line in by_key.values()).encode())
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(f"{files.shown(path)}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -163,15 +202,8 @@ def _drawn(chain_of: Callable[[Rng], Chain], seed: int, key: str) -> Draw:
 
 
 def _recipe(path: str) -> Plan:
-    """Return the plan that file `path` records, or raise UsageError naming the line that is wrong."""
-    try:
-        lines = files.read(path).decode().splitlines()
-    except (InputError, UnicodeDecodeError) as error:
-        raise UsageError(f"{files.shown(path)}: {error}") from None
-    draws = {}
-    for number, line in enumerate(lines, 1):
-        found = _recorded(line, f"{files.shown(path)}:{number}")
-        draws[found.key] = found
+    """Return the plan that file `path` records."""
+    draws = _draws(path)
 
     def plan(key: str, image: Image) -> Draw:
         if key not in draws:
@@ -179,6 +211,16 @@ def _recipe(path: str) -> Plan:
         return draws[key]
 
     return plan
+
+
+def _draws(path: str) -> dict[str, Draw]:
+    """Return what file `path` records, by key, or raise UsageError naming the line that is wrong."""
+    try:
+        lines = files.read(path).decode().splitlines()
+    except (InputError, UnicodeDecodeError) as error:
+        raise UsageError(f"{files.shown(path)}: {error}") from None
+    draws = (_recorded(line, f"{files.shown(path)}:{number}") for number, line in enumerate(lines, 1))
+    return {found.key: found for found in draws}
 
 
 def _recorded(line: str, place: str) -> Draw:
