@@ -59,6 +59,15 @@ def test_concatenated_png_come_out_as_png_each_from_its_magic_on(gir):
         assert decoded(out[start:end]).shape == (24, 32, 3)
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_other_names_of_standard_output_are_standard_output(gir, tmp_path, name):
+    (tmp_path / "a.png").write_bytes(encoded(frames(1)[0]))
+    for command in (["degrade", "--noise", "5"], ["compare", "-f", "png", tmp_path / "a.png"]):
+        expected, done = (gir(*command, tmp_path / "a.png", "-o", target) for target in ("-", name))
+        assert decoded(done.out) is not None
+        assert done == expected
+
+
 def test_frames_can_go_to_files(gir, tmp_path):
     stream = b"".join(ppm(picture) for picture in frames(2))
     done = gir("degrade", "--noise", "5", "-", "-o", f"{tmp_path}/out/", stdin=stream)

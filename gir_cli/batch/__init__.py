@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gir_cli.batch.inputs import STDIN, listed
-from gir_cli.batch.planning import STDOUT, Item, Placing, framed, listing, plan
+from gir_cli.batch.planning import STDOUT, Item, Placing, framed, is_stdout, listing, plan
 from gir_cli.batch.workers import ordered
 
-__all__ = ["STDIN", "STDOUT", "Item", "Placing", "framed", "listed", "listing", "ordered", "plan"]
+__all__ = ["STDIN", "STDOUT", "Item", "Placing", "framed", "is_stdout", "listed", "listing", "ordered", "plan"]

@@ -20,6 +20,7 @@ from gir_cli.image.formats import Format, by_extension, named
 from gir_cli.params import Checked, Param
 
 STDOUT = "-"
+_STDOUTS = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 Thing = TypeVar("Thing")
 _STREAMS = ("png", "pnm", "pam", "pfm")
 _FIELD = re.compile(r"\{(\w*)\}")
@@ -77,6 +78,8 @@ def plan(
     several inputs without a place, two results in one file, a result or `beside` over an input.
     """
     _check(operands, placing)
+    if is_stdout(placing.output):
+        placing = replace(placing, output=STDOUT)
     many = len(operands) > 1 or any(os.path.isdir(operand) for operand in operands)
     places = _Places(placing, many, terminal, suffix)
     if many and places.path and os.path.isfile(places.path):
@@ -87,6 +90,11 @@ def plan(
     if beside is not None:
         _refuse_to_meet(beside, items)
     return [_judged(item, placing, since) for item in shared(items, placing.shard)]
+
+
+def is_stdout(path: str | None) -> bool:
+    """Tell whether `path` is '-' or another name of standard output, which pictures reach by no file."""
+    return path in _STDOUTS
 
 
 def _check(operands: Sequence[str], placing: Placing) -> None:

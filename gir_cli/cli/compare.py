@@ -6,14 +6,14 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import typer
 
 from gir_cli import files
-from gir_cli.batch import STDIN, STDOUT
+from gir_cli.batch import STDIN, STDOUT, is_stdout
 from gir_cli.cli import tables
 from gir_cli.cli.learned import Learned, given
 from gir_cli.cli.options import spread
@@ -90,6 +90,8 @@ def compare(
     Pixels are measured as the files hold them, at the depth of each. Images have the reference's size; transparency
     and profiles are left out of it. One operand may be - for standard input.
     """
+    if is_stdout(comparing.output):
+        comparing = replace(comparing, output=STDOUT)
     form = _checked([reference, *images], comparing)
     metrics = comparing.metric or [name for name in METRICS if learned.named or not METRICS[name].needs]
     networks = given(metrics, learned)

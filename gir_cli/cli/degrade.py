@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from gir_cli import files
-from gir_cli.batch import STDOUT, Placing
+from gir_cli.batch import Placing, is_stdout
 from gir_cli.chain import PRESETS, Chain, apply, concrete, draw, in_physical_order, parse, preset, step
 from gir_cli.cli.batch import Batch, Running
 from gir_cli.cli.options import spread
@@ -117,7 +117,7 @@ def _earlier(drawing: Drawing, placing: Placing) -> list[str]:
     path = drawing.record
     if path is None:
         return []
-    if path == STDOUT:
+    if is_stdout(path):
         raise UsageError("--record needs a file of its own")
     if drawing.recipe is not None and files.identity(path) == files.identity(drawing.recipe):
         raise UsageError(f"{files.shown(path)} is the recipe that is replayed")
