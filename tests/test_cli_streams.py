@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,9 +10,12 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 from pictures import ROOT, decoded, encoded
+
+from gir_cli.image import streams
 
 
 def frames(count, dtype=np.uint8, shape=(24, 32)):
@@ -66,6 +70,64 @@ def test_other_names_of_standard_output_are_standard_output(gir, tmp_path, name)
         expected, done = (gir(*command, tmp_path / "a.png", "-o", target) for target in ("-", name))
         assert decoded(done.out) is not None
         assert done == expected
+
+
+def jpegs(count):
+    """Return different JPEGs: plain, progressive, with restarts and fill bytes, and with a thumbnail."""
+    made = []
+    for index, picture in enumerate(frames(count, shape=(80, 90))):
+        kind = [cv2.IMWRITE_JPEG_PROGRESSIVE, index % 2, cv2.IMWRITE_JPEG_RST_INTERVAL, index % 3]
+        data = cv2.imencode(".jpg", picture, kind)[1].tobytes()
+        if index % 4 == 3:
+            data = segment(data, 0xE1, b"Exif\0\0" + data)
+        made.append(data[:-2] + b"\xff" * (index % 2) + data[-2:])
+    return made
+
+
+def segment(jpeg, marker, body):
+    """Return a JPEG with a segment more."""
+    return jpeg[:2] + bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
+
+
+def test_concatenated_jpeg_are_frames(gir, tmp_path):
+    pictures = jpegs(7)
+    done = gir("degrade", "--blur", "0", "-", "-o", f"{tmp_path}/", "-f", "png", stdin=b"".join(pictures))
+    assert (done.status, done.err) == (0, "")
+    made = sorted(tmp_path.iterdir())
+    assert [path.name for path in made] == [f"{number:06d}.png" for number in range(1, 8)]
+    for path, picture in zip(made, pictures, strict=True):
+        np.testing.assert_array_equal(decoded(path.read_bytes()), decoded(picture))
+
+
+@pytest.mark.parametrize("behind", [b"\0SEFT", b"\xff\xd8", b"\xff\xd9"])
+def test_what_follows_a_jpeg_and_is_none_belongs_to_it(gir, behind):
+    jpeg = jpegs(1)[0]
+    assert list(streams.frames(io.BytesIO(jpeg + behind))) == [jpeg + behind]
+    assert gir("degrade", "--blur", "0", "-", stdin=jpeg + behind).status == 0
+
+
+def test_the_pictures_of_a_cameras_index_belong_to_the_first():
+    one, other = jpegs(2)
+    whole = segment(one, 0xE2, b"MPF\0") + other
+    assert list(streams.frames(io.BytesIO(whole))) == [whole]
+
+
+@pytest.mark.parametrize("cut", [3, 10, 300, -1, -2])
+def test_a_jpeg_that_is_cut_off_is_said_and_those_before_it_are_done(gir, tmp_path, cut):
+    one, other = jpegs(2)
+    done = gir("degrade", "--blur", "0", "-", "-o", f"{tmp_path}/", stdin=one + other[:cut])
+    assert [path.name for path in tmp_path.iterdir()] == ["000001.jpg"]
+    assert done.status == 1
+    assert done.err.startswith("gir: <stdin> frame 2: ")
+
+
+def test_a_jpeg_is_handed_on_when_the_next_begins():
+    one, other = jpegs(2)
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stream, open(writing, "wb") as pipe:
+        pipe.write(one + other[:100])
+        pipe.flush()
+        assert next(streams.frames(stream)) == one
 
 
 def test_frames_can_go_to_files(gir, tmp_path):

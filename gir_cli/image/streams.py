@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,6 +15,11 @@ from gir_cli.image.png import SIGNATURE
 
 _LARGEST_FILE = 1 << 32
 _PIECE = 1 << 20
+_ARRIVED = 1 << 16  # bytes taken at a time of what is there, where a frame's length isn't told
+
+_JPEG = b"\xff\xd8\xff"
+_EOI, _SOS, _APP2 = 0xD9, 0xDA, 0xE2
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is no stuffing, restart or filling
 
 
 class _Kept:
@@ -33,6 +39,12 @@ class _Kept:
         self.kept += piece
         return bytes(piece)
 
+    def arrive(self) -> bool:
+        """Have more of the stream ahead, without waiting for all of a piece; return False at its end."""
+        more = getattr(self.stream, "read1", self.stream.read)(_ARRIVED)
+        self.ahead += more
+        return bool(more)
+
     def readline(self, size: int = -1) -> bytes:
         line = b""
         while len(line) < size and not line.endswith(b"\n"):
@@ -44,10 +56,11 @@ class _Kept:
 
 
 def frames(stream: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[bytes]:
-    """Yield the bytes of each picture of `stream`: PNG, PNM, PAM and PFM one after the other, or one of any kind.
+    """Yield the bytes of each picture of `stream`: PNG, PNM, PAM, PFM and JPEG one after the other, or one of any kind.
 
-    Only the frame at hand is in memory. Raises InputError where the stream is empty, no image, ends
-    within a frame, or a frame's header claims more than `max_pixels`.
+    What follows a JPEG and is none is taken for a part of it. Only the frame at hand is in memory.
+    Raises InputError where the stream is empty, no image, ends within a frame, or a frame's header
+    claims more than `max_pixels`; of a JPEG the decoder tells both.
     """
     start = _start(stream)
     recognise(start)
@@ -58,6 +71,8 @@ def frames(stream: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[bytes]
             _png(source, max_pixels)
         elif form.module.endswith(".pnm") and not _is_plain(start):
             _pnm(source, max_pixels)
+        elif form.name == "jpeg":
+            _jpeg(source)
         else:
             _rest(source)
         yield bytes(source.kept)
@@ -105,7 +120,50 @@ def _pnm(source: _Kept, max_pixels: int) -> None:
     _exactly(source, found.size or 0, found.name.upper())
 
 
+def _jpeg(source: _Kept) -> None:
+    """Read a JPEG to its end, and the rest of the stream if that is no other JPEG (ITU-T T.81, annex B.1).
+
+    A camera's index of pictures (MPF, CIPA DC-007) tells that the JPEGs behind the first belong to it. What
+    is damaged is left to the decoder.
+    """
+    source.read(2)
+    alone = False
+    while (marker := _marker(source)) not in (None, _EOI):
+        body = source.read(max(0, int.from_bytes(source.read(2), "big") - 2))
+        alone |= marker == _APP2 and body.startswith(b"MPF\0")
+        if marker == _SOS:
+            _scan(source)
+    while len(source.ahead) < len(_JPEG) and source.arrive():
+        pass
+    if alone or marker is None or not source.ahead.startswith(_JPEG):
+        _rest(source)
+
+
+def _marker(source: _Kept) -> int | None:
+    """Read a marker and return its code, or None where none is."""
+    byte = source.read(1)
+    if byte != b"\xff":
+        return None
+    while byte == b"\xff":  # any number of them may fill
+        byte = source.read(1)
+    return byte[0] if byte else None
+
+
+def _scan(source: _Kept) -> None:
+    """Read entropy-coded data, up to the marker that ends it."""
+    while not (end := _SCAN_END.search(source.ahead)):
+        source.read(len(source.ahead) - source.ahead.endswith(b"\xff"))
+        _check_length(source)
+        if not source.arrive():
+            return
+    source.read(end.start())
+
+
 def _rest(source: _Kept) -> None:
     while source.read(_PIECE):
-        if len(source.kept) > _LARGEST_FILE:
-            raise InputError(f"the stream holds more than {_LARGEST_FILE >> 30} GB")
+        _check_length(source)
+
+
+def _check_length(source: _Kept) -> None:
+    if len(source.kept) > _LARGEST_FILE:
+        raise InputError(f"the stream holds more than {_LARGEST_FILE >> 30} GB")
