@@ -146,6 +146,18 @@ def test_frames_are_not_written_over_an_input(gir, tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [clean]
 
 
+def test_an_output_of_standard_input_that_exists_is_skipped(gir, tmp_path):
+    out = tmp_path / "out.png"
+    out.write_bytes(b"before")
+    command = ["degrade", "--noise", "5", "-", "-o", out]
+    clean = encoded(frames(1)[0])
+    skipped = gir(*command, "--skip-existing", "--json", stdin=clean)
+    assert (skipped.status, out.read_bytes()) == (0, b"before")
+    assert json.loads(skipped.out.splitlines()[-1]) == {"summary": {"done": 0, "failed": 0, "skipped": 1}}
+    assert gir(*command, "--update", stdin=clean).status == 0  # nobody knows how old a stream is
+    assert out.read_bytes() != b"before"
+
+
 def test_a_stream_that_ends_within_a_frame_gives_the_whole_ones_and_status_1(gir):
     good = ppm(frames(1)[0])
     done = gir("degrade", "--blur", "0", "-", "-f", "ppm", stdin=good * 2 + good[:100])

@@ -298,7 +298,7 @@ def shared(things: Sequence[Thing], shard: str | None) -> Sequence[Thing]:
 
 def _judged(item: Item, placing: Placing, since: float) -> Item:
     """Return the item, marked if what it would write is there or new enough."""
-    if item.fault or item.target == STDOUT or item.source == STDIN:
+    if item.fault or item.target == STDOUT:
         return item
     try:
         there = os.stat(item.target)
@@ -306,7 +306,7 @@ def _judged(item: Item, placing: Placing, since: float) -> Item:
         return item
     if placing.skip_existing and stat.S_ISREG(there.st_mode):
         return replace(item, skipped="the output exists")
-    if placing.update and there.st_mtime >= max(since, os.stat(item.source).st_mtime):
+    if placing.update and item.source != STDIN and there.st_mtime >= max(since, os.stat(item.source).st_mtime):
         return replace(item, skipped="the output is newer")
     return item
 

@@ -94,7 +94,7 @@ class Work:
     def _opened(self, items: Iterable[Item]) -> Iterator[tuple[Item, bytes | None]]:
         """Yield items, standard input's frame by frame with their bytes."""
         for item in items:
-            if item.source != STDIN or item.fault:
+            if item.source != STDIN or item.fault or item.skipped:
                 yield item, None
                 continue
             number = 0
