@@ -154,6 +154,15 @@ class TestRefusals:
         assert "leave the output directory" in str(faults["in/sub/a.png"])
         assert faults["in/a.png"] is None
 
+    def test_a_file_link_in_a_scan_is_not_followed_out_of_it_in_place(self, here):
+        files.write("out/a.png", encode(BLACK).data)
+        os.symlink("../out/a.png", "in/out.png")
+        os.symlink("sub/a.png", "in/sub.png")
+        items = {item.source: item for item in plan(["in"], Placing(in_place=True))}
+        assert "leave the output directory" in str(items["in/out.png"].fault)
+        assert items["in/sub.png"].target == str(here / "in/sub/a.png")
+        assert plan(["in/out.png"], Placing(in_place=True))[0].target == str(here / "out/a.png")
+
     def test_a_mixed_stream_is_refused(self, here):
         with pytest.raises(UsageError, match="need -f"):
             plan(["in"], Placing(output=STDOUT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gir_cli import files
 from gir_cli.errors import GirError, InputError
@@ -15,12 +15,16 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Found:
-    """An input: its path or '-', its key (the path relative to its operand), and its format or its fault."""
+    """An input: its path or '-', its key (the path relative to its operand), and its format or its fault.
+
+    `top` is the operand where that is a directory that was scanned.
+    """
 
     source: str
     key: str
     form: Format | None = None
     fault: GirError | None = None
+    top: str | None = None
 
     @property
     def folder(self) -> str:
@@ -71,7 +75,7 @@ def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator
                 paths.append(path)
     yield from faults
     for path in sorted(paths, key=os.fsencode):
-        found = _examined(os.path.join(top, path), path)
+        found = replace(_examined(os.path.join(top, path), path), top=top)
         # Other files are passed over; one that is called an image and is none has lost its content.
         if not isinstance(found.fault, NoImage) or by_extension(path):
             yield found

@@ -163,6 +163,8 @@ class _Places:
         if self.placing.in_place:
             if form is not found.form:
                 raise OutputError("a format that is read only cannot be written in place")
+            if found.top is not None:
+                _refuse_to_leave(found.top, found.source)
             return os.path.realpath(found.source)
         if self.placing.output is None:
             return self.beside(found, form)
@@ -207,11 +209,11 @@ def _rendered(template: str, fields: dict[str, str]) -> str:
     return name
 
 
-def _refuse_to_leave(root: str, folder: str) -> None:
-    """Raise OutputError if `folder`, beneath `root`, is led elsewhere by a symbolic link."""
-    root, folder = os.path.realpath(root), os.path.realpath(folder)
-    if os.path.commonpath([root, folder]) != root:
-        raise OutputError(f"its output would leave the output directory, for {files.shown(folder)}")
+def _refuse_to_leave(root: str, path: str) -> None:
+    """Raise OutputError if `path`, beneath `root`, is led elsewhere by a symbolic link."""
+    root, path = os.path.realpath(root), os.path.realpath(path)
+    if os.path.commonpath([root, path]) != root:
+        raise OutputError(f"its output would leave the output directory, for {files.shown(path)}")
 
 
 def framed(item: Item, number: int, extension: str) -> Item:
