@@ -202,6 +202,11 @@ class TestFaults:
         faults = [str(item.fault) for item in plan(["in"], Placing(output="out")) if item.fault]
         assert faults == ["empty file", "not an image I can read"]
 
+    def test_a_link_in_a_scan_that_leads_in_a_circle_is_told_and_the_others_are_found(self, here):
+        os.symlink("b.png", "in/b.png")
+        faults = {item.source: str(item.fault) for item in plan(["in"], Placing(output="out")) if item.fault}
+        assert faults == {"in/b.png": "too many levels of symbolic links"}
+
     @pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
     def test_a_file_in_a_scan_that_cannot_be_opened_is_told(self, here):
         os.chmod("in/a.png", 0)

@@ -71,7 +71,7 @@ def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator
             if entry.is_dir(follow_symlinks=False):
                 if recursive and files.identity(entry.path) != output:
                     folders.append(path)
-            elif entry.is_file():
+            elif _may_be_read(entry):
                 paths.append(path)
     yield from faults
     for path in sorted(paths, key=os.fsencode):
@@ -79,6 +79,13 @@ def _scan(top: str, recursive: bool, output: tuple[int, int] | None) -> Iterator
         # Other files are passed over; one that is called an image and is none has lost its content.
         if not isinstance(found.fault, NoImage) or by_extension(path):
             yield found
+
+
+def _may_be_read(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads in a circle, or through a closed directory: reading it says so
+        return True
 
 
 def listed(data: bytes, *, null: bool = False) -> list[str]:
