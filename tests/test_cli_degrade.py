@@ -64,6 +64,25 @@ def test_a_tree_is_mirrored_and_neighbours_do_not_matter(gir, tmp_path, photogra
     assert (tmp_path / "some/deep/er/c.png").read_bytes() == (tmp_path / "all/deep/er/c.png").read_bytes()
 
 
+def test_what_is_not_read_whole_is_not_replaced_in_place(gir, tmp_path):
+    from PIL import Image
+
+    first, second = (Image.new("RGB", (32, 24), colour) for colour in ("red", "blue"))
+    for name in ("a.png", "b.webp", "c.tiff"):
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+    for number, picture in enumerate((first, second)):
+        picture.save(tmp_path / f"{number}.ppm")
+    (tmp_path / "d.ppm").write_bytes((tmp_path / "0.ppm").read_bytes() + (tmp_path / "1.ppm").read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = gir("degrade", "--noise", "5", "--in-place", tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert [name for name in sorted(before) if before[name] == after[name]] == ["a.png", "b.webp", "d.ppm"]
+    assert done.status == 1
+    assert done.err.count(": not replaced in place: ") == done.err.count("only the first") == 3
+    with Image.open(tmp_path / "c.tiff") as pages:
+        assert pages.n_frames == 2
+
+
 def test_one_bad_file_costs_one_line_and_status_1(gir, tmp_path, png):
     folder = tmp_path / "in"
     folder.mkdir()

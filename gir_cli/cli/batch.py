@@ -98,7 +98,7 @@ class Batch:
     def _work(self) -> Work:
         running = self.running
         upright, chosen = running.orient == "apply", self.placing.format is not None
-        return Work(self.saving, running.jobs, running.max_pixels, upright, chosen)
+        return Work(self.saving, running.jobs, running.max_pixels, upright, chosen, self.placing.in_place)
 
     @property
     def _terse(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gir_cli import files, provenance
 from gir_cli.batch import STDIN, STDOUT, Item, framed, ordered
-from gir_cli.errors import GirError, UsageError, WeightsError
+from gir_cli.errors import GirError, InputError, UsageError, WeightsError
 from gir_cli.image import FORMATS, Image, Saving, decode_all, encode, frames, read_header, recognise, stdout_format
 
 MOST = 64 << 20  # bytes of files that are decoded or encoded at a time; their pixels take about eight times as much
@@ -62,13 +62,17 @@ Stage = Callable[[Jobs], Iterator[tuple[Item, Result | GirError]]]
 
 @dataclass(frozen=True)
 class Work:
-    """How images are read and written; `chosen` says that the user chose the format."""
+    """How images are read and written.
+
+    `chosen` says that the user chose the format, `in_place` that each file is replaced.
+    """
 
     saving: Saving
     jobs: int
     max_pixels: int
     upright: bool
     chosen: bool
+    in_place: bool = False
 
     def inside(self, items: Sequence[Item], act: Act) -> Outcomes:
         """Yield each item with what was written or its fault, in order; `act` runs in the worker threads."""
@@ -114,6 +118,9 @@ class Work:
         data = files.read(item.source) if data is None else data
         read_header(data, max_pixels=self.max_pixels)
         pages = decode_all(data, max_pixels=self.max_pixels, orient=self.upright)
+        # What reading leaves out or changes, such as all frames but the first, would be lost with the file.
+        if self.in_place and (notes := [note for page in pages for note in page.notes]):
+            raise InputError(f"not replaced in place: {'; '.join(dict.fromkeys(notes))}")
         return Job(item, pages, self._format(item, pages[0]), provenance.digest(data))
 
     def _format(self, item: Item, image: Image) -> str:
