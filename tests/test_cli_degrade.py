@@ -272,6 +272,15 @@ def test_json_says_one_object_an_input_and_a_summary(gir, png):
     assert lines[1] == {"summary": {"done": 1, "failed": 0, "skipped": 0}}
 
 
+def test_json_stays_on_stdout_where_an_input_cannot_be_opened(gir, png, tmp_path):
+    done = gir("degrade", "--noise", "5", "--json", png, "missing.png", "-o", tmp_path / "out")
+    good, missing, summary = (json.loads(line) for line in done.out.splitlines())
+    assert (done.status, done.err) == (1, "")
+    assert (good["status"], good["output"]) == ("done", f"{tmp_path}/out/in.png")
+    assert (missing["input"], missing["output"], missing["status"]) == ("missing.png", None, "failed")
+    assert summary == {"summary": {"done": 1, "failed": 1, "skipped": 0}}
+
+
 def test_a_closed_pipe_ends_quietly(png):
     command = f"{sys.executable} -m gir_cli degrade --noise 50 {png} | head -c 4"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

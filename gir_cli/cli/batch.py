@@ -72,7 +72,7 @@ class Batch:
             return 0
         with product(hush=self.running.verbose < 2) as out:
             self.out = out
-            self.on_stdout = any(item.target == STDOUT for item in items)
+            self.on_stdout = any(item.target == STDOUT and not item.fault for item in items)
             many = len(items) > 1
             done = outcomes(self._work, items)
             for thing, outcome in progress(done, total=len(items), unit="image", shown=many and not self._terse):
@@ -149,7 +149,7 @@ class Batch:
 
     def _tell(self, item: Item, facts: dict[str, Any]) -> None:
         if self.running.json:
-            named = {"input": _shown(item), "output": files.shown(item.target)}
+            named = {"input": _shown(item), "output": None if item.fault else files.shown(item.target)}
             self._print(json.dumps(named | facts))
 
     def _print(self, line: str) -> None:
