@@ -183,6 +183,17 @@ def test_dry_run_prints_pairs_and_touches_nothing(gir, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_has_a_line_for_what_would_be_done_only_and_tells_what_could_not(gir, clean, tmp_path):
+    command = ["degrade", "--noise", "5", "-n", clean, "-o", f"{tmp_path}/out/"]
+    done = gir(*command, tmp_path / "none.png")
+    assert (done.status, done.err) == (1, f"gir: {tmp_path}/none.png: no such file or directory\n")
+    assert done.out.count(b"\n") == 2
+    for name in ("a.png", "b.png"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / name).touch()
+    assert gir(*command, "--skip-existing") == (0, b"", "")
+
+
 def test_an_orientation_is_applied_once_or_kept(gir, tmp_path):
     from PIL import Image
 

@@ -68,8 +68,7 @@ class Batch:
             beside=self.beside,
         )
         if self.running.dry_run:
-            print("\n".join(listing(items)))
-            return 0
+            return _dry_run(items)
         with product(hush=self.running.verbose < 2) as out:
             self.out = out
             self.on_stdout = any(item.target == STDOUT and not item.fault for item in items)
@@ -167,6 +166,16 @@ class Batch:
         elif many and not self.running.quiet:
             said = [f"{self.done} done", *(f"{n} {name}" for name, n in counts.items() if n and name != "done")]
             say(f"gir: {', '.join(said)}")
+
+
+def _dry_run(items: list[Item]) -> int:
+    """Print what would be done, say what could not be, and return the exit status."""
+    for line in listing(items):
+        print(line)
+    faulty = [item for item in items if item.fault]
+    for item in faulty:
+        say(f"gir: {_shown(item)}: {item.fault}")
+    return 1 if faulty else 0
 
 
 def _named_file(path: str) -> bytes:
