@@ -72,6 +72,7 @@ def test_json_is_an_object_per_image(gir, images):
     assert done.status == 1
     assert (noisy["image"], noisy["status"], noisy["width"], noisy["depth"]) == ("noisy.png", "done", 384, "8")
     assert noisy["scores"]["psnr"] == pytest.approx(psnr(images["noisy.png"], images["clean.png"]), abs=1e-9)
+    assert missing["image"] == "missing.png"
     assert (missing["status"], missing["error"]) == ("failed", "missing.png: no such file or directory")
     assert blurred["image"] == "blurred.png"
 

@@ -101,8 +101,10 @@ def compare(
         compared = [outcome for outcome in outcomes if isinstance(outcome, Compared)]
         if comparing.output is not None and compared:
             _write(out, comparing.output, _sheet(clean, compared), form)
-    tell = _tell_json if comparing.json else _tell
-    tell(clean, outcomes, comparing)
+    if comparing.json:
+        _tell_json(clean, [_name(path) for path in images], outcomes, comparing)
+    else:
+        _tell(clean, outcomes, comparing)
     undefined = comparing.metric and any(one.undefined for one in compared)
     return InputError.status if undefined or len(compared) < len(outcomes) else 0
 
@@ -129,7 +131,7 @@ def _checked(paths: list[str], comparing: Comparing) -> str:
 
 def _opened(path: str, max_pixels: int) -> Opened:
     """Return the picture at `path`; what is wrong with it is raised with its name."""
-    name = "<stdin>" if path == STDIN else files.shown(path)
+    name = _name(path)
     try:
         data = sys.stdin.buffer.read() if path == STDIN else files.read(path)
         image = decode(data, max_pixels=max_pixels)
@@ -138,6 +140,10 @@ def _opened(path: str, max_pixels: int) -> Opened:
     for note in image.notes:
         say(f"gir: {name}: {note}")
     return Opened(name, image, quantised(image.pixels, image.depth))
+
+
+def _name(path: str) -> str:
+    return "<stdin>" if path == STDIN else files.shown(path)
 
 
 def _held(
@@ -205,21 +211,22 @@ def _best(name: str, compared: list[Compared]) -> int | None:
 # ---- as JSON
 
 
-def _tell_json(reference: Opened, outcomes: list[Compared | InputError], comparing: Comparing) -> None:
+def _tell_json(
+    reference: Opened, names: list[str], outcomes: list[Compared | InputError], comparing: Comparing
+) -> None:
     """Print an object for each image."""
     stream = sys.stderr if comparing.output == STDOUT else sys.stdout
-    for outcome in outcomes:
+    for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, InputError):
             facts = {"status": "failed", "error": str(outcome)}
         else:
             facts = _facts(reference, outcome, comparing)
-        print(json.dumps({"reference": reference.name, **facts}), file=stream)
+        print(json.dumps({"reference": reference.name, "image": name, **facts}), file=stream)
 
 
 def _facts(reference: Opened, one: Compared, comparing: Comparing) -> dict[str, Any]:
     image = one.opened.image
     return {
-        "image": one.opened.name,
         "status": "done",
         "error": "; ".join(one.undefined) or None,
         "width": image.width,
