@@ -210,6 +210,26 @@ def test_an_orientation_is_applied_once_or_kept(gir, tmp_path):
         np.testing.assert_array_equal(np.asarray(image), np.rot90(upright))
 
 
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("degrade --noise 5 -o out.png <&-", 1, b"gir: <stdin>: empty file\n"),
+        ("degrade --noise 5 in.png -o out.png <&- >&- 2>&-", 0, b""),
+        ("degrade --noise 5 in.png -o out.png >&-", 0, b""),
+        ("degrade --noise 5 in.png -o out.png 2>&-", 0, b""),
+        ("degrade --noise 5 missing.png -o out.png 2>&-", 1, b""),
+        ("info in.png >&-", 0, b""),
+        ("compare in.png - <&-", 1, b"gir: <stdin>: empty file\n"),
+    ],
+)
+def test_closed_standard_streams_are_empty_ones(png, command, status, said):
+    run = f"{sys.executable} -m gir_cli {command}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(run, shell=True, cwd=png.parent, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", said)
+    assert (png.parent / "out.png").exists() == ("in.png -o" in command)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_finished_files_only(tmp_path, number, status):
     folder = tmp_path / "in"

@@ -84,6 +84,7 @@ def _general(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program on `arguments` (the process's if None) and return its exit status."""
+    _open_closed_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     asked = next((word for word in arguments if not word.startswith("-")), None)
     try:
@@ -98,6 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("GIR_DEBUG"):
             raise
         return status_of(error, asked)
+
+
+def _open_closed_streams() -> None:
+    """Lead standard streams that were closed, as by a daemon, nowhere; else the next files opened get their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # its number is the lowest that is free
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
 
 
 def _configured(app: Any, asked: str | None) -> dict[str, Any]:
