@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -73,12 +74,12 @@ class Batch:
             self.out = out
             self.on_stdout = any(item.target == STDOUT and not item.fault for item in items)
             many = len(items) > 1
-            done = outcomes(self._work, items)
-            for thing, outcome in progress(done, total=len(items), unit="image", shown=many and not self._terse):
-                self._finish(thing, outcome)
-                heed()
-                if self.failed and self.running.fail_fast:
-                    break
+            with closing(outcomes(self._work, items)) as done:
+                for thing, outcome in progress(done, total=len(items), unit="image", shown=many and not self._terse):
+                    self._finish(thing, outcome)
+                    heed()
+                    if self.failed and self.running.fail_fast:
+                        break
             self._summary(many)
         return 1 if self.failed else 0
 

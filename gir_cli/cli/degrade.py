@@ -100,13 +100,15 @@ def degrade(
     cv2.setNumThreads(1)  # images are worked on side by side
     suffix = ".gallery" if drawing.gallery else ".degraded"
     batch = Batch(placing, saving, running, suffix=suffix, beside=drawing.record)
-    act = partial(_sheet, seed=drawing.seed) if drawing.gallery else partial(_degraded, plan=plan_of)
+    drawn: list[str] = []
+    act = partial(_sheet, seed=drawing.seed) if drawing.gallery else partial(_degraded, plan=plan_of, drawn=drawn)
     earlier = _earlier(drawing, placing)
     try:
         return batch.run(list(operands or ()), lambda work, items: work.inside(items, act))
     finally:
-        if drawing.record is not None and batch.replay:
-            _write_record(drawing.record, earlier, batch.replay)
+        if drawing.record is not None and drawn:
+            # Those drawn last: of a run that is stopped, the batch has not heard of every file that is written.
+            _write_record(drawing.record, [*earlier, *batch.replay, *drawn])
 
 
 def _earlier(drawing: Drawing, placing: Placing) -> list[str]:
@@ -128,9 +130,9 @@ def _earlier(drawing: Drawing, placing: Placing) -> list[str]:
     return [json.dumps(found.record()) for found in _draws(path).values()]
 
 
-def _write_record(path: str, earlier: list[str], lines: list[str]) -> None:
-    """Write the lines of --record; of two with one key the later."""
-    by_key = {json.loads(line)["key"]: line for line in [*earlier, *lines]}
+def _write_record(path: str, lines: list[str]) -> None:
+    """Write the lines of --record; of those with one key the last, where the first stood."""
+    by_key = {json.loads(line)["key"]: line for line in lines}
     with _named(path):
         files.write(path, "".join(f"{line}\n" for line in by_key.values()).encode())
 
@@ -244,14 +246,16 @@ def _sheet(job: Job, seed: int) -> Result:
     return Result(job.item, [Image(sheet)] if job.pages else [])
 
 
-def _degraded(job: Job, plan: Plan) -> Result:
+def _degraded(job: Job, plan: Plan, drawn: list[str]) -> Result:
     if job.item.skipped:
         return Result(job.item, [])
     keys = [job.item.key, *(f"{job.item.key}#{page}" for page in range(1, len(job.pages)))]
     draws = [plan(key, image) for key, image in zip(keys, job.pages, strict=True)]
+    replay = tuple(json.dumps(found.record()) for found in draws)
+    drawn += replay
     pages = [found.applied(image) for found, image in zip(draws, job.pages, strict=True)]
     facts = {"seed": draws[0].seed, "chain": draws[0].record()["chain"]}
-    return Result(job.item, pages, facts=facts, replay=tuple(json.dumps(found.record()) for found in draws))
+    return Result(job.item, pages, facts=facts, replay=replay)
 
 
 def listing() -> list[str]:

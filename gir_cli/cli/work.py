@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,7 +54,7 @@ class Written:
 
 
 Act = Callable[[Job], Result]
-Outcomes = Iterator[tuple[Item, Written | GirError]]
+Outcomes = Generator[tuple[Item, Written | GirError], None, None]
 Jobs = Iterator[tuple[Item, Job | GirError]]
 #: A stage between decoding and encoding, in the calling thread: jobs or their faults in, results or faults out.
 Stage = Callable[[Jobs], Iterator[tuple[Item, Result | GirError]]]
