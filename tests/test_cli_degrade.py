@@ -236,6 +236,17 @@ def test_a_record_that_is_a_picture_or_cannot_be_written_is_refused_before_any_w
     assert sorted(os.listdir()) == ["in.png", "link.png"]
 
 
+@pytest.mark.parametrize(
+    "change", [{"key": ["a"]}, {"chain": 5}, {"chain": None}, {"seed": "x"}, {"key": "\ud800"}, None]
+)
+def test_a_damaged_recipe_is_named_by_its_line(gir, png, tmp_path, change):
+    line = {"gir": 1, "key": "a.png", "seed": 0, "chain": "noise:5"}
+    (tmp_path / "r.jsonl").write_text("[" * 200000 if change is None else json.dumps(line | change))
+    done = gir("degrade", "--recipe", tmp_path / "r.jsonl", png, "-o", tmp_path / "out.png")
+    assert done.status == 2
+    assert done.err.startswith(f"gir: {tmp_path / 'r.jsonl'}:1: not a line")
+
+
 def test_a_record_is_not_written_over_the_recipe(gir, png, tmp_path):
     recipe = tmp_path / "r.jsonl"
     assert gir("degrade", "--noise", "5", "--record", recipe, png, "-o", tmp_path / "out.png").status == 0

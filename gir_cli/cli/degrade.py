@@ -229,7 +229,10 @@ def _recorded(line: str, place: str) -> Draw:
     try:
         entry = json.loads(line)
         version, key, seed, chain = entry["gir"], entry["key"], entry["seed"], entry["chain"]
-    except (ValueError, KeyError, TypeError):
+        if not (isinstance(key, str) and isinstance(chain, str) and isinstance(seed, int)):
+            raise TypeError
+        os.fsencode(key)  # what names no file is no key
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UsageError(f"{place}: not a line that gir degrade --record wrote") from None
     if version != RECIPE:
         raise UsageError(f"{place}: a recipe of version {version}; this program replays version {RECIPE}")
