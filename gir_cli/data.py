@@ -16,10 +16,13 @@ import hashlib
 import json
 import math
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import zip_longest
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
@@ -422,7 +425,23 @@ def batches(samples: Samples | DeviceSamples, addresses: Iterable[tuple[int, int
         # A forked worker would wait for ever on OpenCV's threads, which stay behind in the parent.
         multiprocessing_context="spawn" if workers else None,
     )
-    yield from loader
+    with _signals_held():
+        made = iter(loader)  # starts the workers
+    yield from made
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while the block lasts; processes that are started in it never get them.
+
+    A terminal and schedulers send them to workers too, which must not end before this process has saved its state.
+    """
+    resource_tracker.ensure_running()  # Python 3.11 lets signals through again when it starts that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _one_thread(worker: int) -> None:

@@ -127,6 +127,42 @@ def children(parent):
     return sorted(int(word) for thread in threads for word in (thread / "children").read_text().split())
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_run_saves_its_state(folder, environment, tmp_path, number):
+    process = endless_with_workers(folder, environment, tmp_path / "run")
+    for worker in children(process.pid):
+        os.kill(worker, number)
+    before = newest(tmp_path / "run")
+    while newest(tmp_path / "run") == before and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 75, said
+    assert f"stopped at step {state.read_checkpoint(tmp_path / 'run')[0]['step']} of" in said.splitlines()[-1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_workers_end_when_the_run_is_killed(folder, environment, tmp_path):
+    process = endless_with_workers(folder, environment, tmp_path / "run")
+    workers = children(process.pid)
+    process.kill()
+    process.communicate(timeout=120)
+    end = time.monotonic() + 60
+    while alive := [worker for worker in workers if Path(f"/proc/{worker}/exe").exists()]:
+        assert time.monotonic() < end, alive
+        time.sleep(0.1)
+
+
+def endless_with_workers(folder, environment, run):
+    """Return a process, of a group of its own, that trains with two workers and has written a checkpoint."""
+    endless = command(folder, run, "--steps", 10**6, "--every", 10, "--workers", 2)
+    process = subprocess.Popen(endless, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while newest(run) is None and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
 def test_a_batch_is_shared_without_rest_or_not_at_all():
     parts = [Ranks(rank, 3).share((60, 12, 64)) for rank in range(3)]
     assert parts == [(60, 4, 64), (64, 4, 64), (68, 4, 64)]
