@@ -606,6 +606,35 @@ def test_a_time_budget_fixes_the_number_of_steps(photographs, tmp_path):
     assert reports[-1].step == reports[-1].steps
 
 
+def test_a_time_budget_outlasts_a_stop_and_counts_what_was_used(photographs, tmp_path):
+    settings = dataclasses.replace(QUICK, steps=200, every=1000)
+    limits = dataclasses.replace(HERE, time=1000)
+    calls = itertools.count(1)
+    with pytest.raises(Unfinished, match="stopped at step 20 of 200"):
+        finished(settings, photographs, tmp_path, limits, interrupted=lambda: next(calls) == 20)
+    facts = state.checkpoints(tmp_path)[0] / "state.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"seconds": 1000}))
+    finished(settings, photographs, tmp_path, limits)
+    assert state.read_checkpoint(tmp_path)[0]["step"] == 61
+    # The same again has nothing to do, and what has its length gets no other from a clock.
+    finished(settings, photographs, tmp_path, limits)
+    with pytest.raises(UsageError, match=r"61 steps came of a --time of 1000s and stays; --steps"):
+        finished(settings, photographs, tmp_path, dataclasses.replace(limits, time=2000))
+    finished(dataclasses.replace(settings, steps=64), photographs, tmp_path)
+    assert state.read_checkpoint(tmp_path)[0]["step"] == 64
+
+
+def test_a_timed_run_from_before_its_budget_was_kept_has_its_length(photographs, tmp_path):
+    finished(QUICK, photographs, tmp_path)
+    facts = state.checkpoints(tmp_path)[0] / "state.json"
+    known = json.loads(facts.read_text())
+    del known["fixed_by"]
+    facts.write_text(json.dumps(known))
+    settings = dataclasses.replace(QUICK, steps=30)
+    finished(settings, photographs, tmp_path, dataclasses.replace(HERE, time=1000))
+    assert state.read_checkpoint(tmp_path)[0]["step"] == 12
+
+
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
 def test_an_update_that_is_not_finite_changes_nothing(photographs, tmp_path, optimizer):
     run = Run(dataclasses.replace(QUICK, optimizer=optimizer), Sources(photographs), tmp_path, HERE)
@@ -664,6 +693,7 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
     assert once.status == 75
     assert once.err.splitlines()[-1].endswith("run again to go on")
     assert gir(*arguments(folder, run, "--steps", 20 + state.read_checkpoint(run)[0]["step"])).status == 0
+    assert gir(*arguments(folder, tmp_path / "none", "--stop-after", "0s")).status == 75
 
 
 @pytest.mark.parametrize(

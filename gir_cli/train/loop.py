@@ -21,7 +21,7 @@ from gir_cli.train.run import Limits, Run
 from gir_cli.train.settings import Settings, address
 from gir_cli.weights import save
 
-MEASURED = (10, 40)  # steps between which a run with a time budget measures its own speed
+MEASURED = (10, 40)  # steps of a slice between which a run with a time budget measures its own speed
 INTERVAL = 10  # steps between reports
 
 
@@ -45,7 +45,7 @@ class Clock:
     """Times a slice of a run: since its start, since the last report, and the waiting in between."""
 
     def __init__(self, run: Run) -> None:
-        self.begun, self.before = time.monotonic(), run.seconds
+        self.begun, self.before, self.first = time.monotonic(), run.seconds, run.step
         self.marks: dict[int, float] = {}
         self.restart(run)
 
@@ -120,7 +120,7 @@ def _steps(run: Run, about: dict[str, Any], interrupted: Callable[[], bool]) -> 
         last = run.step >= run.settings.steps
         due = last or run.step % run.settings.every == 0
         pause = run.step % INTERVAL == 0
-        stop = interrupted() or clock.slice > (run.limits.stop_after or float("inf"))
+        stop = interrupted() or (run.limits.stop_after is not None and clock.slice > run.limits.stop_after)
         if run.ranks.count > 1:  # all must stop at one step, and asking is not free
             stop = (pause or last) and agreed(stop, run.ranks, run.device)
         if due or stop or pause:
@@ -149,14 +149,16 @@ def _updated(run: Run, worse: Tensor, clean: Tensor) -> Tensor:
 
 def _fix_length(run: Run, clock: Clock) -> None:
     """Give a run with a time budget its number of steps, once its speed is known; later slices keep it."""
-    if run.limits.time is None or run.step not in MEASURED:
+    done = run.step - clock.first
+    if run.limits.time is None or run.fixed_by is not None or done not in MEASURED:
         return
-    clock.marks[run.step] = time.monotonic()
+    clock.marks[done] = time.monotonic()
     if len(clock.marks) == len(MEASURED):
         seconds_per_step = (clock.marks[MEASURED[1]] - clock.marks[MEASURED[0]]) / (MEASURED[1] - MEASURED[0])
-        left = max(run.limits.time - clock.slice, 0)
+        left = max(run.limits.time - run.seconds, 0)
         steps = of_the_first(run.step + max(1, int(left / seconds_per_step)), run.ranks, run.device)
         run.settings = dataclasses.replace(run.settings, steps=int(steps))
+        run.fixed_by = run.limits.time
 
 
 def _kept(run: Run, report: Report, about: dict[str, Any]) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ class Run:
         fast = fast_precision(self.device) == torch.bfloat16
         self.bf16 = settings.precision == "bf16" or (settings.precision == "auto" and fast)
         self.step, self.images, self.seconds = 0, 0, 0.0
+        self.fixed_by: float | None = None  # the time budget, in seconds, from which the number of steps follows
         # Updates skipped in all, and in a row; kept on the device, so that no step waits for them.
         self.skips = torch.zeros(2, dtype=torch.int64, device=self.device)
         self.best, self.parents = -math.inf, []
@@ -174,8 +176,22 @@ class Run:
         self.step, self.images, self.skips[0] = facts["step"], facts["images"], facts["skipped"]
         self.seconds, self.best, self.parents = facts["seconds"], facts["best"], facts["parents"]
         if self.limits.time is not None:
-            self.settings = dataclasses.replace(self.settings, steps=facts["settings"]["steps"])
+            self._keep_length(facts)
         return True
+
+    def _keep_length(self, facts: Mapping[str, Any]) -> None:
+        """Keep the number of steps that a time budget has given the run, if one has; UsageError if it was another."""
+        # Checkpoints from before this was kept are taken to have their length.
+        self.fixed_by = facts.get("fixed_by", self.limits.time)
+        if self.fixed_by is None:
+            return
+        steps = facts["settings"]["steps"]
+        if self.fixed_by != self.limits.time:
+            raise UsageError(
+                f"{self.folder}: its length of {steps} steps came of a --time of {self.fixed_by:g}s and stays;"
+                f" --steps instead of --time changes it"
+            )
+        self.settings = dataclasses.replace(self.settings, steps=steps)
 
     def update(self, worse: Tensor, clean: Tensor) -> Tensor:
         """Take one step on a batch of uint8 levels; return the loss, not waited for."""
@@ -275,6 +291,7 @@ class Run:
             "images": self.images,
             "skipped": self.skipped,
             "seconds": self.seconds,
+            "fixed_by": self.fixed_by,
             "best": self.best,
             "parents": self.parents,
             "settings": state.held(self.settings, self.digests),
