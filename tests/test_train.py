@@ -24,6 +24,7 @@ from gir_cli.features import read_features
 from gir_cli.image import decode
 from gir_cli.rng import stream
 from gir_cli.train import state
+from gir_cli.train.distributed import Ranks
 from gir_cli.train.loop import train
 from gir_cli.train.losses import fft, loss, perceptual
 from gir_cli.train.optimizer import is_hidden, orthogonalised
@@ -553,6 +554,12 @@ def test_a_classifier_that_is_none_or_sees_no_features_in_patches_is_refused(pho
             tmp_path,
             HERE,
         )
+
+
+def test_batches_that_processes_cannot_share_are_said_before_training(photographs, tmp_path):
+    limits = dataclasses.replace(HERE, ranks=Ranks(0, 2))
+    with pytest.raises(UsageError, match="a batch of 1 patches of 32x32 is not divisible among 2 processes"):
+        Run(dataclasses.replace(QUICK, patches="16,32"), Sources(photographs), tmp_path, limits)
 
 
 def test_frozen_parameters_stay(photographs, tmp_path):

@@ -26,7 +26,7 @@ from gir_cli.train import state
 from gir_cli.train.distributed import ALONE, Ranks, total
 from gir_cli.train.losses import loss
 from gir_cli.train.optimizer import optimizers, set_rates
-from gir_cli.train.settings import Settings, address, averaging, frequencies, probabilities, sides
+from gir_cli.train.settings import Settings, address, averaging, frequencies, probabilities, shapes, sides
 from gir_cli.weights import built, config_of, load
 
 PATIENCE = 10  # updates in a row that may be skipped for not being finite
@@ -73,6 +73,8 @@ class Run:
         keep_freed_memory()
         self.settings, self.folder, self.limits, self.sources = settings, folder, limits, sources
         self.device, self.ranks = torch.device(limits.device), limits.ranks
+        for shape in shapes(settings):
+            self.ranks.share((0, *shape))  # a batch that cannot be shared is said before any work
         self.digests = {"data": sources.digest, "perceptual_backbone": ""}
         self.classifier = self._classifier()
         samples, self.validation = sources.samples(

@@ -152,15 +152,19 @@ def frequencies(settings: Settings) -> tuple[tuple[str, float], ...]:
     return found
 
 
-def address(step: int, settings: Settings) -> tuple[int, int, int]:
-    """Return step's (first sample, number of samples, side).
+def shapes(settings: Settings) -> list[tuple[int, int]]:
+    """Return (number of patches, side) of the batches in their order.
 
     Larger patches come in smaller batches, so that a step keeps its number of pixels and its time.
     """
     choices = sides(settings)
-    side = choices[min(step * len(choices) // settings.steps, len(choices) - 1)]
-    count = max(1, round(settings.batch * (choices[0] / side) ** 2))
-    return step * settings.batch, count, side
+    return [(max(1, round(settings.batch * (choices[0] / side) ** 2)), side) for side in choices]
+
+
+def address(step: int, settings: Settings) -> tuple[int, int, int]:
+    """Return step's (first sample, number of samples, side)."""
+    choices = shapes(settings)
+    return step * settings.batch, *choices[min(step * len(choices) // settings.steps, len(choices) - 1)]
 
 
 def addresses(start: int, settings: Settings) -> Iterator[tuple[int, int, int]]:
