@@ -448,6 +448,7 @@ def test_a_broken_checkpoint_is_passed_over(photographs, tmp_path):
         ({"loss": "l1"}, "loss="),
         ({"distribution": "multi"}, "distribution=gir"),
         ({"degrade_on": "device"}, "degrade_on=cpu, not device"),
+        ({"optimizer": "adam"}, "optimizer=muon, not adam"),
     ],
 )
 def test_another_run_is_not_taken_for_this_one(photographs, tmp_path, changed, says):

@@ -100,6 +100,7 @@ FIXED = (
     "zoom",
     "exposed",
     "figured",
+    "optimizer",
 )
 
 #: Settings by the name of a recipe. "paper" is the one of GIR (Kong et al., 2024): Adam from 2e-4 to 1e-7, L1.
