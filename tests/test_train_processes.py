@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pictures import ROOT, encoded
@@ -152,6 +153,24 @@ def test_workers_end_when_the_run_is_killed(folder, environment, tmp_path):
     while alive := [worker for worker in workers if Path(f"/proc/{worker}/exe").exists()]:
         assert time.monotonic() < end, alive
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("more", "count", "seen"), [([], 200, "*.partial"), (["--dry-run"], 1, "*.json")])
+def test_a_signal_while_there_is_nothing_to_save_ends_the_command(environment, tmp_path, more, count, seen):
+    cache, large = tmp_path / "cache", tmp_path / "large"
+    large.mkdir()
+    noise = np.random.RandomState(0).randint(0, 256, (2000, 2000, 3), np.uint8)
+    (large / "0.png").write_bytes(encoded(noise))
+    for number in range(1, count):
+        (large / f"{number}.png").symlink_to("0.png")
+    asked = command(large, tmp_path / "run", "--steps", 10**6, *more)
+    process = subprocess.Popen(asked, env={**environment, "XDG_CACHE_HOME": str(cache)}, stderr=subprocess.PIPE)
+    while not list(cache.rglob(seen)) and process.poll() is None:
+        time.sleep(0.005)
+    process.terminate()  # SIGINT would be ignored where the tests run in the background
+    assert process.communicate(timeout=120)[1] == b""
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "run").exists() and not list(cache.rglob("*.partial"))
 
 
 def endless_with_workers(folder, environment, run):

@@ -105,7 +105,6 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
     # Workers inherit this; with more threads their small matrix products spin on the network's cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     limits = _limits(training)
-    stop = Stop()
     with joined(limits.ranks, device_of(limits.device)):
         with first_alone(limits.ranks):
             sources = _sources(training, settings.largest)
@@ -113,6 +112,7 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
             return _rehearse(settings, sources, limits)
         start = Path(training.start) if training.start else None
         folder = Path(training.output)
+        stop = Stop()  # from here on there may be a state to save
         _show(reports(settings, sources, folder, limits, _about(training), start, stop), training, limits.ranks.leads)
     if not training.quiet and limits.ranks.leads:
         say(f"{folder / 'weights.safetensors'}")
