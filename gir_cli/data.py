@@ -141,7 +141,9 @@ def open_photographs(
     index = json.loads(table.read_text())
     for path, (height, width) in zip(paths, index["shapes"], strict=True):
         if min(height, width) < side:
-            raise InputError(f"{path}: {width}x{height} is too small, patches have {side}x{side} pixels")
+            raise InputError(
+                f"{path}: {width}x{height} is too small, patches to train or validate on have {side}x{side} pixels"
+            )
     firsts = np.cumsum([0] + [3 * height * width for height, width in index["shapes"]]).tolist()
     places = tuple((first, *shape) for first, shape in zip(firsts, index["shapes"], strict=False))
     return Photographs(cache / f"{key}.u8", places, index["digest"])

@@ -731,6 +731,15 @@ def test_what_cannot_be_trained_is_one_line(gir, folder, tmp_path, more, status,
     assert says in done.err
 
 
+def test_a_photograph_too_small_to_validate_on_is_said_before_training(gir, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    (small / "a.png").write_bytes(encoded(np.zeros((100, 300, 3), np.uint8)))
+    done = gir(*arguments(small, tmp_path / "run", "--steps", 5))
+    assert (done.status, len(done.err.splitlines())) == (1, 1)
+    assert "a.png: 300x100 is too small, patches to train or validate on have 128x128 pixels" in done.err
+
+
 def test_the_papers_recipe_gives_defaults_that_options_override(gir, folder, tmp_path):
     asked = [*arguments(folder, tmp_path / "run", "--dry-run", "--preset", "paper"), "--loss", "charbonnier"]
     facts = dict(line.split("\t") for line in gir(*asked).out.decode().splitlines())

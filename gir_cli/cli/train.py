@@ -100,6 +100,7 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
     from gir_cli.devices import device_of, use_threads
     from gir_cli.train.distributed import first_alone, joined
     from gir_cli.train.loop import train as reports
+    from gir_cli.train.run import VALIDATION
 
     use_threads(training.threads)
     # Workers inherit this; with more threads their small matrix products spin on the network's cores.
@@ -107,7 +108,7 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
     limits = _limits(training)
     with joined(limits.ranks, device_of(limits.device)):
         with first_alone(limits.ranks):
-            sources = _sources(training, settings.largest)
+            sources = _sources(training, max(settings.largest, VALIDATION[2]))
         if training.dry_run:
             return _rehearse(settings, sources, limits)
         start = Path(training.start) if training.start else None
