@@ -786,6 +786,15 @@ def test_rehearsing_prints_the_speed_and_keeps_nothing(gir, folder, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_rehearsing_heeds_start_and_json(gir, folder, tmp_path):
+    asked = arguments(folder, tmp_path / "run", "--dry-run", "--json")
+    facts = json.loads(gir(*asked).out)
+    assert (facts["batch"], facts["photographs"]) == (4, 3) and facts["memory_bytes"] > 10**7
+    done = gir(*asked, "--start", tmp_path / "none.safetensors")
+    assert (done.status, done.out) == (3, b"")
+    assert done.err == f"gir: {tmp_path / 'none.safetensors'}: no such weights file\n"
+
+
 def girnet_multiplications(width):
     """Return what a girnet of two levels with a block each takes for a pixel."""
     half = 12 * width * 9 + 2 * (2 * width**2 * 9) + width * 12 * 9  # stem, a block each way, head

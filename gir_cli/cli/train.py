@@ -110,7 +110,7 @@ def train(training: Training = Training(), settings: Settings = Settings(), pres
         with first_alone(limits.ranks):
             sources = _sources(training, max(settings.largest, VALIDATION[2]))
         if training.dry_run:
-            return _rehearse(settings, sources, limits)
+            return _rehearse(training, settings, sources, limits)
         start = Path(training.start) if training.start else None
         folder = Path(training.output)
         stop = Stop()  # from here on there may be a state to save
@@ -269,7 +269,7 @@ def score(report: Any) -> str:
     return f"validation {report.valid:.2f} dB (input {report.valid_input:.2f})"
 
 
-def _rehearse(settings: Settings, sources: Sources, limits: Limits) -> int:
+def _rehearse(training: Training, settings: Settings, sources: Sources, limits: Limits) -> int:
     """Print what a run would be, with its speed and memory measured over a few steps; keep nothing."""
     import tempfile
 
@@ -281,22 +281,29 @@ def _rehearse(settings: Settings, sources: Sources, limits: Limits) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         short = dataclasses.replace(settings, steps=60, every=60)
-        network = Run(settings, sources, folder, dataclasses.replace(limits, ranks=type(limits.ranks)())).network
+        run = Run(settings, sources, folder, dataclasses.replace(limits, ranks=type(limits.ranks)()))
+        if training.start:
+            run.start_from(Path(training.start))
         seen = list(reports(short, sources, folder, dataclasses.replace(limits, time=None, stop_after=None)))
-        room = state.check_room(folder, network)
+        room = state.check_room(folder, run.network)
     if not limits.ranks.leads:
         return 0
     steady = [report for report in seen if report.step > 20]
     speed = sum(report.images_per_second for report in steady) / len(steady)
     waiting = sum(report.waiting for report in steady) / len(steady)
-    for name, value in dataclasses.asdict(settings).items():
+    facts = dataclasses.asdict(settings) | {
+        "photographs": len(sources.photographs or ()),
+        "pairs": len(sources.pairs.clean) if sources.pairs else 0,
+        "parameters": sum(parameter.numel() for parameter in run.network.parameters()),
+        "multiplications_per_pixel": round(multiplications(run.network)),
+        "images_per_second": round(speed),
+        "waiting": round(waiting, 3),
+        "memory_bytes": peak_memory(device_of(limits.device)),
+        "disk_bytes": room,
+    }
+    if training.json:
+        print(json.dumps(facts))
+        return 0
+    for name, value in facts.items():
         print(f"{name}\t{value}")
-    print(f"photographs\t{len(sources.photographs or ())}")
-    print(f"pairs\t{len(sources.pairs.clean) if sources.pairs else 0}")
-    print(f"parameters\t{sum(parameter.numel() for parameter in network.parameters())}")
-    print(f"multiplications_per_pixel\t{multiplications(network):.0f}")
-    print(f"images_per_second\t{speed:.0f}")
-    print(f"waiting\t{waiting:.3f}")
-    print(f"memory_bytes\t{peak_memory(device_of(limits.device))}")
-    print(f"disk_bytes\t{room}")
     return 0
