@@ -56,7 +56,8 @@ def there(places: Iterable[Path]) -> dict[str, Path]:
     for place in places:
         for suffix in SUFFIXES:
             for path in sorted(place.glob(f"*{suffix}")) if place.is_dir() else ():
-                found.setdefault(path.name.removesuffix(suffix), path)
+                if path.is_file():
+                    found.setdefault(path.name.removesuffix(suffix), path)
     return found
 
 

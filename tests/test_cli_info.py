@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from pictures import ROOT, encoded
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from test_models import network
 
 from gir_cli.image import Image, encode
@@ -55,6 +57,25 @@ def test_models_are_looked_up_in_order(gir, tmp_path, monkeypatch, photograph):
     assert listed["broken"]["error"]
     assert "misses tensor 'model.8.weight'" in listed["other"]["error"]
     assert gir("models").out.splitlines()[0].startswith(b"broken\t?")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that even root cannot read")
+def test_models_lists_the_rest_where_something_is_no_file_or_cannot_be_read_or_shown(process, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIR_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")
+    (tmp_path / "dangling.safetensors").symlink_to("nothing")
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "unread.pth").symlink_to("/proc/self/mem")
+    record = {"format": 1, "model": "dncnn", "config": {}, "scale": "\x1b[31m\n"}
+    odd = tmp_path / os.fsdecode(b"odd\xff.safetensors")
+    odd.write_bytes(save(network("dncnn").state_dict(), {"gir": json.dumps(record)}))
+    done = process("models")
+    assert done.status == 0, done.err
+    names = [line.split("\t")[0] for line in done.out.decode().splitlines()]
+    assert names[:2] == ["odd\\xff", "unread"] and "gir-small" in names
+    assert "dangling" not in names and "folder" not in names
+    assert b"\x1b" not in done.out and "\x1b" not in done.err
+    assert f"gir: {tmp_path}/unread.pth: input/output error" in done.err.splitlines()
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.ckpt", "net.safetensors"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gir_cli import records
+from gir_cli import files, records
 from gir_cli.cli.places import DEFAULT_MODEL, weights_places
 from gir_cli.cli.terminal import say
 from gir_cli.errors import GirError
@@ -33,11 +33,12 @@ def models(
             print(json.dumps(facts))
             continue
         mark = "*" if name == DEFAULT_MODEL else ""
-        print("\t".join(str(facts[key]) for key in ("name", "model", "parameters", "scale", "path")) + f"\t{mark}")
+        fields = [str(facts[key]) for key in ("name", "model", "parameters", "scale", "path")]
+        print("\t".join([*map(files.shown, fields), mark]))
         if facts["convert"]:
-            say(f"gir: {name}: as others published it; {facts['convert']} makes it quicker to load")
+            say(files.shown(f"gir: {name}: as others published it; {facts['convert']} makes it quicker to load"))
         if facts["error"]:
-            say(f"gir: {facts['error']}")
+            say(files.shown(f"gir: {facts['error']}"))
     return 0
 
 
@@ -48,6 +49,8 @@ def _facts(name: str, path: Path) -> dict[str, Any]:
         found = _ours(path) if records.ours(path) else _published(path)
     except GirError as error:
         return facts | {"error": str(error)}
+    except OSError as error:
+        return facts | {"error": f"{path}: {files.reason(error)}"}
     return facts | {key: found[key] for key in facts if key in found}
 
 
