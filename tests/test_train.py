@@ -511,6 +511,31 @@ def test_a_teacher_pulls_its_pupil(photographs, tmp_path):
     assert load(tmp_path / "pupil/weights.safetensors").record["parents"] == [load(teacher).digest]
 
 
+def test_a_taught_run_goes_on_with_its_teacher_only(photographs, tmp_path):
+    plain = dataclasses.replace(QUICK, steps=2, patches="16", every=2)
+    for seed in (0, 1):
+        finished(dataclasses.replace(plain, seed=seed), photographs, tmp_path / str(seed))
+    teacher, moved, run = tmp_path / "0/weights.safetensors", tmp_path / "moved.safetensors", tmp_path / "run"
+    moved.write_bytes(teacher.read_bytes())
+    taught = dataclasses.replace(plain, teacher=str(teacher))
+    finished(taught, photographs, run)
+    teacher.write_bytes((tmp_path / "1/weights.safetensors").read_bytes())
+    longer = dataclasses.replace(taught, steps=4)
+    with pytest.raises(UsageError, match="begun with teacher="):
+        finished(longer, photographs, run)
+    finished(dataclasses.replace(longer, teacher=str(moved)), photographs, run)
+    assert load(run / "weights.safetensors").record["parents"] == [load(moved).digest]
+
+
+def test_a_run_from_before_teachers_had_digests_holds_the_path(tmp_path):
+    settings = dataclasses.replace(QUICK, teacher="teacher.safetensors")
+    digests = {"data": "digest", "perceptual_backbone": "", "teacher": 64 * "0"}
+    old = dataclasses.asdict(settings) | {"data": "digest"}
+    state.check_same_run(tmp_path, old, settings, digests)
+    with pytest.raises(UsageError, match=r"begun with teacher=other\.safetensors"):
+        state.check_same_run(tmp_path, old | {"teacher": "other.safetensors"}, settings, digests)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_classifier_has_a_say_in_training(photographs, tmp_path, classifier, precision):
     plain = dataclasses.replace(QUICK, steps=3, patches="16", precision=precision)

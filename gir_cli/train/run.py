@@ -75,7 +75,7 @@ class Run:
         self.device, self.ranks = torch.device(limits.device), limits.ranks
         for shape in shapes(settings):
             self.ranks.share((0, *shape))  # a batch that cannot be shared is said before any work
-        self.digests = {"data": sources.digest, "perceptual_backbone": ""}
+        self.digests = {"data": sources.digest, "perceptual_backbone": "", "teacher": ""}
         self.classifier = self._classifier()
         samples, self.validation = sources.samples(
             settings.distribution,
@@ -151,7 +151,7 @@ class Run:
         about = model.description
         if about.scale != 1 or about.channels != 3 or about.noise_level:
             raise UsageError(f"{self.settings.teacher}: a teacher takes RGB alone and keeps the size")
-        self.parents = [model.digest]
+        self.parents, self.digests["teacher"] = [model.digest], model.digest
         place_channels_last(model.network)
         return model.network.to(self.device)
 

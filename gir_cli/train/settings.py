@@ -80,7 +80,7 @@ class Settings(Checked):
         return max(sides(self))
 
 
-#: Fields that must not change when a run is resumed; of the perceptual backbone it is the content that must not.
+#: Fields that must not change when a run is resumed; of the perceptual backbone and the teacher it is the content.
 FIXED = (
     "model",
     "config",

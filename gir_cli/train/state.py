@@ -98,11 +98,13 @@ def held(settings: Settings, digests: Mapping[str, str]) -> dict[str, Any]:
 
 def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, digests: Mapping[str, str]) -> None:
     """Raise UsageError naming the first setting of run `folder` that must not change but did."""
+    plain = dataclasses.asdict(settings)
     new = held(settings, digests)
     # A run begun before there was a setting had its default.
     begun = dataclasses.asdict(Settings()) | dict(old)
     for name in (*FIXED, "data"):
-        if begun[name] != new[name]:
+        # An old run holds its teacher's path where one of now holds the digest.
+        if begun[name] not in (new[name], plain.get(name)):
             raise UsageError(
                 f"{folder} was begun with {name}={begun[name]}, not {new[name]};"
                 f" another -o with --start {folder}/best.safetensors goes on from its weights"
