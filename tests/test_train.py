@@ -439,6 +439,17 @@ def test_a_broken_checkpoint_is_passed_over(photographs, tmp_path):
     (newest / "state.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert state.read_checkpoint(tmp_path)[0]["step"] == 6
     assert older.name == "checkpoint-000000006"
+    (older / "state.json").write_text("[]")
+    assert state.read_checkpoint(tmp_path) is None
+
+
+def test_only_folders_named_by_a_step_are_checkpoints(photographs, tmp_path):
+    kept = tmp_path / "checkpoint-before-change"
+    kept.mkdir()
+    finished(QUICK, photographs, tmp_path)
+    assert kept.is_dir()
+    (tmp_path / "checkpoint-1000000000").mkdir()
+    assert [place.name[11:] for place in state.checkpoints(tmp_path)] == ["1000000000", "000000012", "000000006"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,8 @@ def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], fac
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the run's checkpoints, the newest first."""
-    return sorted(folder.glob("checkpoint-*"), reverse=True)
+    found = [place for place in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", place.name)]
+    return sorted(found, key=lambda place: int(place.name.partition("-")[2]), reverse=True)
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -86,7 +88,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | 
             data = (place / "state.safetensors").read_bytes()
         except (OSError, ValueError):
             continue
-        if hashlib.sha256(data).hexdigest() == facts.get("sha256"):
+        if isinstance(facts, dict) and hashlib.sha256(data).hexdigest() == facts.get("sha256"):
             return facts, read_tensors(data)
     return None
 
