@@ -806,6 +806,19 @@ def test_the_curves_are_drawn(gir, folder, tmp_path):
     assert gir("train", "--plot", tmp_path).err == f"gir: {tmp_path}: holds no log.jsonl of a run\n"
 
 
+def test_a_line_of_the_log_that_was_cut_off_costs_no_other(gir, folder, tmp_path):
+    run = tmp_path / "run"
+    assert gir(*arguments(folder, run, "--steps", 10)).status == 0
+    log = run / "log.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    assert gir("train", "--plot", run).status == 0
+    assert gir(*arguments(folder, run, "--steps", 20)).status == 0
+    lines = log.read_text().splitlines()
+    assert len(lines) == 4
+    assert [json.loads(lines[place])["step"] for place in (0, 2, 3)] == [5, 15, 20]
+    assert gir("train", "--plot", run).status == 0
+
+
 def test_tensorboard_is_asked_for_by_name(gir, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     done = gir(*arguments(folder, tmp_path / "run", "--steps", 5, "--tensorboard"))

@@ -150,15 +150,21 @@ def _plot(folder: Path) -> int:
     from gir_cli.curves import curves
     from gir_cli.image import Image, encode
 
-    try:
-        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    except (OSError, ValueError):
-        lines = []
+    log = folder / "log.jsonl"
+    lines = [facts for line in log.read_bytes().splitlines() if (facts := _logged(line))] if log.is_file() else []
     if not lines:
         raise InputError(f"{folder}: holds no log.jsonl of a run")
     files.write(str(folder / "plot.png"), encode(Image(curves(lines)), "png").data)
     say(f"{folder / 'plot.png'}")
     return 0
+
+
+def _logged(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of a log says; None where a run was killed amid writing it."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _settings(training: Training, settings: Settings) -> Settings:

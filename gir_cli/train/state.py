@@ -114,9 +114,11 @@ def check_same_run(folder: Path, old: Mapping[str, Any], settings: Settings, dig
 
 
 def log(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Append one JSON object to the run's log."""
-    with open(folder / "log.jsonl", "a") as out:
-        out.write(json.dumps(facts) + "\n")
+    """Append one JSON object to the run's log, on a line of its own even if the last one was cut off."""
+    with open(folder / "log.jsonl", "a+b") as out:
+        out.seek(max(out.tell() - 1, 0))
+        begin = "\n" if out.read(1) not in (b"", b"\n") else ""
+        out.write(f"{begin}{json.dumps(facts)}\n".encode())
 
 
 def check_room(folder: Path, network: nn.Module) -> int:
