@@ -24,6 +24,7 @@ from functools import cached_property, lru_cache
 from itertools import zip_longest
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -135,10 +136,7 @@ def open_photographs(
     paths = photographs_in(folders)
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = hashlib.sha256(json.dumps(stats).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    table = cache / f"{key}.json"
-    if not table.exists():
-        _decode_all(paths, cache, key, report)
-    index = json.loads(table.read_text())
+    index = _decoded(cache, key) or _decode_all(paths, cache, key, report)
     for path, (height, width) in zip(paths, index["shapes"], strict=True):
         if min(height, width) < side:
             raise InputError(
@@ -180,8 +178,18 @@ def open_pairs(folders: Iterable[Path], cache: Path, side: int) -> Pairs:
     return Pairs(worse, clean)
 
 
-def _decode_all(paths: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> None:
-    """Write the map, then the table that says it is whole; both aside first, then renamed."""
+def _decoded(cache: Path, key: str) -> dict[str, Any] | None:
+    """Return the table of a map that is there and whole, or None."""
+    try:
+        index = json.loads((cache / f"{key}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    wanted = sum(3 * height * width for height, width in index["shapes"])
+    return index if files.size(str(cache / f"{key}.u8")) == wanted else None
+
+
+def _decode_all(paths: list[Path], cache: Path, key: str, report: Callable[[int, int], None]) -> dict[str, Any]:
+    """Write the map, then its table, which is returned; both aside first, then renamed."""
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f"{key}.{os.getpid()}.partial"
     shapes, digest = [], hashlib.sha256()
@@ -194,8 +202,10 @@ def _decode_all(paths: list[Path], cache: Path, key: str, report: Callable[[int,
                 out.write(values.tobytes())
                 report(done + 1, len(paths))
         os.replace(partial, cache / f"{key}.u8")
-        partial.write_text(json.dumps({"shapes": shapes, "digest": digest.hexdigest()}))
+        index = {"shapes": shapes, "digest": digest.hexdigest()}
+        partial.write_text(json.dumps(index))
         os.replace(partial, cache / f"{key}.json")
+        return index
     finally:
         partial.unlink(missing_ok=True)
 

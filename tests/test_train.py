@@ -86,6 +86,18 @@ def test_photographs_are_decoded_once_and_mapped(folder, tmp_path):
     np.testing.assert_array_equal(first[1], again[1])
 
 
+@pytest.mark.parametrize("left", [None, 1000])
+def test_photographs_whose_map_was_lost_or_cut_off_are_decoded_again(folder, tmp_path, left):
+    first = open_photographs([folder], tmp_path, 64)
+    wanted = first[2].copy()
+    first.file.unlink()
+    if left:
+        first.file.write_bytes(bytes(left))
+    again = open_photographs([folder], tmp_path, 64)
+    assert again == first
+    np.testing.assert_array_equal(again[2], wanted)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
