@@ -749,7 +749,7 @@ def test_a_slice_ends_with_status_75_and_the_same_command_goes_on(gir, folder, t
     assert once.status == 75
     assert once.err.splitlines()[-1].endswith("run again to go on")
     assert gir(*arguments(folder, run, "--steps", 20 + state.read_checkpoint(run)[0]["step"])).status == 0
-    assert gir(*arguments(folder, tmp_path / "none", "--stop-after", "0s")).status == 75
+    assert gir(*arguments(folder, tmp_path / "none", "--steps", 20, "--stop-after", "0s")).status == 75
 
 
 @pytest.mark.parametrize(
