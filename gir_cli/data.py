@@ -12,6 +12,7 @@ the batch's address.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import math
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import zip_longest
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -454,6 +455,14 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Kill the workers that an exception left running: the interpreter's end asks by SIGTERM, and waits for them."""
+    for process in active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _one_thread(worker: int) -> None:

@@ -173,6 +173,14 @@ def test_a_signal_while_there_is_nothing_to_save_ends_the_command(environment, t
     assert not (tmp_path / "run").exists() and not list(cache.rglob("*.partial"))
 
 
+def test_a_traceback_that_keeps_the_run_alive_does_not_keep_the_program(folder, environment, tmp_path):
+    asked = command(folder, tmp_path / "run", "--steps", 100, "--workers", 1, "--stop-after", "0s")
+    debug = {**environment, "GIR_DEBUG": "1"}
+    done = subprocess.run(asked, env=debug, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "Unfinished: " in done.stderr.splitlines()[-1]
+
+
 def endless_with_workers(folder, environment, run):
     """Return a process, of a group of its own, that trains with two workers and has written a checkpoint."""
     endless = command(folder, run, "--steps", 10**6, "--every", 10, "--workers", 2)
