@@ -35,7 +35,7 @@ def test_what_a_record_says_stays_on_its_line(gir, tmp_path, pixels):
 
 def test_weights_are_described_by_their_record(gir):
     facts = json.loads(gir("info", "--json", ROOT / "weights/gir-small.safetensors").out)
-    assert (facts["kind"], facts["model"], facts["parameters"]) == ("weights", "girnet", 696924)
+    assert (facts["kind"], facts["model"], facts["parameters"]) == ("weights", "girnet", 698076)
     assert facts["train"]["command"].startswith("gir train")
 
 
