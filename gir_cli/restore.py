@@ -39,7 +39,7 @@ from gir_cli.weights import Model, load
 BAND = 16  # pixels over which neighbouring tiles are blended that agree
 WIDE_BAND = 64  # of models that see more than tiles can overlap by, whose tiles differ
 LARGEST_TILE = 2048
-LARGEST_FORWARD = 1 << 29  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
+LARGEST_FORWARD = 1 << 30  # bytes of a forward pass on the CPU, where tiles are for memory's sake alone
 SMALLEST_TILE = 64
 SAMPLE = 1024  # side of what stands for the whole of a picture, where a tile is for memory's sake alone
 LARGE = 1 << 24  # pixels from which on a picture needs the memory that others leave to the next
