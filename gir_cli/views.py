@@ -111,7 +111,7 @@ def _reflected(at: np.ndarray, size: int) -> np.ndarray:
 
 
 def _taken(seen: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
-    """Return the places `at` along an axis of `seen`, which begins at the first of them; mostly that is all of it."""
+    """Return the places `at` along an axis of `seen`, which begins at the least of them; mostly that is all of it."""
     return seen if at[-1] - at[0] == len(at) - 1 else np.take(seen, at - at.min(), axis)
 
 

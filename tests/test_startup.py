@@ -67,3 +67,11 @@ def test_importing_the_package_loads_nothing():
     code = "import sys; before = set(sys.modules); import gir_cli; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, timeout=60)
     assert int(done.stdout) < 10
+
+
+def test_public_names_stay_what_they_are_once_their_modules_are_there():
+    import gir_cli
+
+    before = [getattr(gir_cli, name) for name in gir_cli.__all__]
+    assert not any(isinstance(thing, type(sys)) for thing in before)
+    assert all(getattr(gir_cli, name) is thing for name, thing in zip(gir_cli.__all__, before, strict=True))

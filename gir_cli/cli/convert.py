@@ -159,5 +159,7 @@ def _tensors(network: Any, dtype: str, checkpoint: str) -> dict[str, Any]:
 
 def _summary(record: dict[str, Any]) -> str:
     config = " ".join(f"{key}={value}" for key, value in record["config"].items())
-    terms = f"; terms of the code it was published with: {record.get('license')}" if "origin" in record else ""
+    terms = (
+        f"; terms of the code it was published with: {record.get('license', 'not told')}" if "origin" in record else ""
+    )
     return f"{record['model']} {config}{terms}"

@@ -220,7 +220,7 @@ class Restoration:
         told = [
             restorer.told(pixels) | {"redone_in_fp32": number in restorer.redone} for number, pixels in enumerate(given)
         ]
-        notes = [(*_notes(restorer, one), *_clipped(image)) for one, image in zip(told, images, strict=True)]
+        notes = [_notes(restorer, one, image) for one, image in zip(told, images, strict=True)]
         replaced = [image.replaced(pixels) for image, pixels in zip(images, made, strict=True)]
         noted = [replace(image, notes=(*image.notes, *said)) for image, said in zip(replaced, notes, strict=True)]
         return list(zip(noted, told, strict=True))
@@ -263,16 +263,14 @@ def _size(item: Item, job: Job | GirError) -> tuple[int, int] | None:
     return (image.height, image.width) if 2 * image.height * image.width <= TOGETHER else None
 
 
-def _clipped(image: Image) -> Iterator[str]:
-    if image.depth == "float" and (image.pixels.min() < 0 or image.pixels.max() > 1):
+def _notes(restorer: Restorer, told: dict[str, Any], image: Image) -> Iterator[str]:
+    """Yield what the user should know of the model beside its name, and of what it was given."""
+    if image.overshoots:
         yield "values beyond [0, 1] are clipped: models know none"
-
-
-def _notes(restorer: Restorer, told: dict[str, Any]) -> Iterator[str]:
-    """Yield what the user should know of the model beside its name."""
     record = restorer.model.record
     if "origin" in record:
-        yield f"{record['model']} weights that others published; terms of their code: {record.get('license')}"
+        terms = record.get("license", "not told")
+        yield f"{record['model']} weights that others published; terms of their code: {terms}"
     asked, tile = restorer.way.tile, restorer.facts["tile"]
     if isinstance(asked, int) and tile > asked:
         yield f"tiles of {asked} pixels would be little else than overlap; they have {tile}"

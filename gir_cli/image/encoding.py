@@ -184,7 +184,7 @@ def _depth_notes(image: Image, form: Format, saving: Saving, bits: int) -> list[
     had = {"8": 8, "16": FORMATS[image.format].bits, "float": 32}[wanted]
     if bits < had:
         notes.append(f"{form.name} holds {bits} bits a sample at most: converted from {_BITS[had]}")
-    if isinstance(image.stored, np.ndarray) and image.depth == "float" and bits < 32 and _overshoots(image.stored):
+    if bits < 32 and image.overshoots:
         notes.append("values beyond [0, 1] are clipped")
     return notes
 
@@ -197,10 +197,6 @@ def _alpha_notes(image: Image, form: Format, quality: int) -> list[str]:
 
 
 _BITS = {8: "8", 16: "16", 32: "float"}
-
-
-def _overshoots(pixels: np.ndarray) -> bool:
-    return bool(pixels.min() < 0 or pixels.max() > 1)
 
 
 def _metadata(image: Image, form: Format, saving: Saving, gray: bool, record: str | None) -> tuple[Metadata, list[str]]:

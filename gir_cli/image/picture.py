@@ -44,6 +44,12 @@ class Image:
         return np.asarray(self.stored)
 
     @property
+    def overshoots(self) -> bool:
+        """Whether values lie beyond [0, 1], as only floats may."""
+        floats = isinstance(self.stored, np.ndarray) and self.depth == "float"
+        return bool(floats and (self.stored.min() < 0 or self.stored.max() > 1))
+
+    @property
     def width(self) -> int:
         """Columns."""
         return self.stored.shape[1]
