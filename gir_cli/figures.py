@@ -49,8 +49,8 @@ def _beads(mask: np.ndarray, rng: Rng) -> None:
 
 def _bricks(mask: np.ndarray, rng: Rng) -> None:
     """Joints of bricks or tiles, in any direction."""
-    wide, high = FINER * rng.uniform(8, 40), FINER * rng.uniform(4, 20)
-    thick, shifted = FINER * rng.uniform(0.6, 2.5), rng.uniform() < 0.7
+    wide, high = FINER * _between(rng, 8, 120), FINER * _between(rng, 4, 40)
+    thick, shifted = FINER * _between(rng, 0.6, min(5, high / FINER / 3)), rng.uniform() < 0.7
     half = float(max(mask.shape))
     rows = np.arange(-half, half, high)
     columns = np.arange(-half, half, wide)
@@ -58,15 +58,15 @@ def _bricks(mask: np.ndarray, rng: Rng) -> None:
     for row, y in enumerate(rows):
         move = wide / 2 * (row % 2) if shifted else 0.0
         lines += [((x + move, y), (x + move, y + high)) for x in columns]
-    _lines(mask, np.array(lines), rng.uniform(-0.4, 0.4) + (np.pi / 2 if rng.uniform() < 0.3 else 0), thick)
+    _lines(mask, np.array(lines), rng.uniform(-0.4, 0.4) + (np.pi / 2 if rng.uniform() < 0.5 else 0), thick)
 
 
 def _bars(mask: np.ndarray, rng: Rng) -> None:
-    """Parallel lines at even distances, as of blinds, fences and masonry."""
-    apart = FINER * rng.uniform(2.5, 16)
+    """Parallel lines at even distances, as of blinds, fences, masonry and the legs of tripods."""
+    apart = FINER * _between(rng, 2.5, 80)
     half = float(max(mask.shape))
     lines = [((-half, y), (half, y)) for y in np.arange(-half, half, apart)]
-    _lines(mask, np.array(lines), rng.uniform(0, np.pi), apart * rng.uniform(0.15, 0.5))
+    _lines(mask, np.array(lines), rng.uniform(0, np.pi), min(apart * rng.uniform(0.15, 0.5), FINER * rng.uniform(1, 8)))
 
 
 def _panes(mask: np.ndarray, rng: Rng) -> None:
@@ -125,6 +125,11 @@ def _letters(mask: np.ndarray, rng: Rng) -> None:
 
 
 FIGURES: tuple[Callable[[np.ndarray, Rng], None], ...] = (_beads, _bricks, _bars, _panes, _veins, _wires, _letters)
+
+
+def _between(rng: Rng, low: float, high: float) -> float:
+    """Return a number between two, uniform in its logarithm: small things and large ones."""
+    return float(low * (high / low) ** rng.uniform())
 
 
 def _curve(shape: tuple[int, ...], rng: Rng, step: float) -> np.ndarray:
