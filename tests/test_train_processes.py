@@ -178,7 +178,7 @@ def test_a_traceback_that_keeps_the_run_alive_does_not_keep_the_program(folder, 
     debug = {**environment, "GIR_DEBUG": "1"}
     done = subprocess.run(asked, env=debug, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1
-    assert "Unfinished: " in done.stderr.splitlines()[-1]
+    assert "Unfinished: " in done.stderr  # not always last: Python's tracker of semaphores may warn after it
 
 
 def endless_with_workers(folder, environment, run):
